@@ -1,0 +1,97 @@
+"""The only place that knows how the databases differ: transactions, commit hooks and retries.
+
+`django.db.transaction` does nothing on MongoDB, so every write goes through this module (ruff bans the direct import).
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import ParamSpec, TypeVar
+
+import structlog
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, OperationalError, connections
+from django.db import transaction as django_transaction
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ATTEMPTS = 6
+FIRST_PAUSE = 0.01
+LONGEST_PAUSE = 0.5
+
+_TRANSIENT_SQLSTATES = {"40001", "40P01"}  # PostgreSQL: serialization_failure, deadlock_detected
+_TRANSIENT_SQLITE = ("database is locked", "database table is locked")
+_TRANSIENT_MONGODB_LABEL = "TransientTransactionError"
+
+log = structlog.get_logger("parley.db")
+
+
+def vendor() -> str:
+    """Return the database in use: `sqlite`, `postgresql` or `mongodb`."""
+    return connections[DEFAULT_DB_ALIAS].vendor
+
+
+def atomic() -> AbstractContextManager[None]:
+    """Open a transaction, or join the one that is open."""
+    if vendor() == "mongodb":
+        from django_mongodb_backend import transaction as mongodb_transaction  # noqa: PLC0415
+
+        return mongodb_transaction.atomic()  # type: ignore[no-any-return]
+    return django_transaction.atomic()
+
+
+def in_transaction() -> bool:
+    """Tell whether this thread has a transaction open."""
+    connection = connections[DEFAULT_DB_ALIAS]
+    return bool(getattr(connection, "in_atomic_block_mongo", False) or connection.in_atomic_block)
+
+
+def on_commit(action: Callable[[], None]) -> None:
+    """Run `action` once the open transaction has committed; at once when none is open."""
+    django_transaction.on_commit(action)
+
+
+def transactional(function: Callable[P, T]) -> Callable[P, T]:
+    """Run the function in one transaction, and again from its start when the database asks for that.
+
+    Inside another transaction it joins it, and the outer one is what is repeated. The function must therefore have no
+    effect outside of the database but through `on_commit`.
+    """
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        if in_transaction():
+            return function(*args, **kwargs)
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with atomic():
+                    return function(*args, **kwargs)
+            except DatabaseError as error:
+                if attempt == ATTEMPTS or not is_transient(error):
+                    raise
+                log.info("db.retry", attempt=attempt, function=function.__qualname__, error=type(error).__name__)
+                time.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.0))  # noqa: S311
+        raise AssertionError("unreachable")
+
+    return run
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether the same transaction may succeed when it is tried again."""
+    cause = error.__cause__
+    if getattr(cause, "sqlstate", None) in _TRANSIENT_SQLSTATES:
+        return True
+    has_label = getattr(cause, "has_error_label", None)
+    if has_label is not None and has_label(_TRANSIENT_MONGODB_LABEL):
+        return True
+    return isinstance(error, OperationalError) and any(text in str(error) for text in _TRANSIENT_SQLITE)
+
+
+def discard_broken_connection(error: BaseException) -> None:
+    """Close this thread's connection after an error that may have broken it; the next query opens a new one."""
+    if isinstance(error, (OperationalError, InterfaceError)) and not in_transaction():
+        connections[DEFAULT_DB_ALIAS].close()

@@ -1,0 +1,71 @@
+"""Structured logging: people's lines in development, JSON in production, and never content, tokens or passwords."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from structlog.typing import Processor
+
+FORBIDDEN_KEYS = frozenset(
+    {"password", "newpassword", "currentpassword", "content", "title", "authorization", "token", "accesstoken",
+     "refreshtoken", "cookie", "key", "secret"}
+)  # fmt: skip
+REDACTED = "[redacted]"
+
+
+def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Blank every value whose key names something secret (OWASP Logging Cheat Sheet, "Data to exclude")."""
+    for key in event:
+        if key.replace("_", "").lower() in FORBIDDEN_KEYS:
+            event[key] = REDACTED
+    return event
+
+
+def _shared() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        redact,
+    ]
+
+
+def configure(*, log_format: str, level: str) -> dict[str, Any]:
+    """Configure structlog and return Django's `LOGGING`: both write the same lines to standard error."""
+    structlog.configure(
+        processors=[*_shared(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    renderers: list[Processor]
+    if log_format == "json":
+        renderers = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    else:
+        plain = structlog.dev.plain_traceback
+        renderers = [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=plain)]
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "parley": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": _shared(),
+                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+            }
+        },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "parley"}},
+        "root": {"handlers": ["stderr"], "level": "WARNING"},
+        "loggers": {
+            "parley": {"level": level},
+            # Our own request log says more; Django's would repeat each 4xx and 5xx without its request id.
+            "django.request": {"level": "ERROR"},
+            "daphne": {"level": "WARNING"},
+            "daphne.server": {"level": "ERROR"},
+        },
+    }
