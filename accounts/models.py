@@ -1,0 +1,139 @@
+"""Users and their sessions. Column names are those of the specification, so that documents read as it describes them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import PermissionsMixin
+from django.core.validators import RegexValidator
+from django.db import models
+from django.utils import timezone
+
+from chatproject.ids import uuid7
+
+USERNAME_RULE = RegexValidator(
+    r"\A\w(?:[\w.-]{1,30}\w)\Z",
+    "Use 3 to 32 letters, digits, dots, hyphens or underscores; begin and end with a letter or digit.",
+)
+
+
+def username_key(username: str) -> str:
+    """Return the form in which usernames are compared: NFKC (RFC 8265) and case-folded."""
+    return AbstractBaseUser.normalize_username(username).casefold()
+
+
+def normalize_email(email: str) -> str:
+    """Return the form in which e-mail addresses are stored and compared."""
+    return email.strip().lower()
+
+
+class Status(models.TextChoices):
+    """What a person shows to those who share a chat with them."""
+
+    ONLINE = "online"
+    AWAY = "away"
+    OFFLINE = "offline"
+
+
+class UserManager(BaseUserManager["User"]):
+    """Makes users with normalised names and hashed passwords."""
+
+    def create_user(self, username: str, email: str, password: str | None = None, **extra: Any) -> User:
+        """Store a user. The caller has validated the fields."""
+        user = self.model(
+            username=AbstractBaseUser.normalize_username(username), email=normalize_email(email), **extra
+        )
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, username: str, email: str, password: str | None = None, **extra: Any) -> User:
+        """Store an administrator (`manage.py createsuperuser`)."""
+        return self.create_user(username, email, password, is_staff=True, is_superuser=True, **extra)
+
+    def get_by_natural_key(self, username: str | None) -> User:
+        """Find a user by name, whatever its case."""
+        return self.get(username_key=username_key(username or ""))
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A person. `status` is what they last chose or showed; `presence()` says what holds now."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False, db_column="_id")
+    username = models.CharField(max_length=32, unique=True, validators=[USERNAME_RULE])
+    username_key = models.CharField(max_length=64, unique=True, editable=False, db_column="usernameKey")
+    email = models.EmailField(max_length=254, unique=True)
+    profile_pic = models.CharField(max_length=500, blank=True, default="", db_column="profilePic")
+    status = models.CharField(max_length=8, choices=Status.choices, default=Status.OFFLINE)
+    chosen_status = models.CharField(
+        max_length=8, choices=Status.choices, default=Status.ONLINE, db_column="chosenStatus"
+    )
+    last_seen = models.DateTimeField(null=True, blank=True, db_column="lastSeen")
+    is_active = models.BooleanField(default=True, db_column="isActive")
+    is_staff = models.BooleanField(default=False, db_column="isStaff")
+    date_joined = models.DateTimeField(default=timezone.now, db_column="createdAt")
+
+    USERNAME_FIELD = "username"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = ["email"]
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    class Meta:
+        db_table = "users"
+        indexes = (models.Index(fields=["username_key"], name="users_username_key"),)
+
+    def __str__(self) -> str:
+        return self.username
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Keep the comparison key in step with the name."""
+        self.username_key = username_key(self.username)
+        super().save(*args, **kwargs)
+
+    def presence(self, now: datetime | None = None) -> str:
+        """Return the status that holds now: an `online` or `away` not renewed within the TTL has lapsed."""
+        if self.status == Status.OFFLINE or self.last_seen is None:
+            return Status.OFFLINE
+        lapsed = (now or timezone.now()) - self.last_seen > settings.PARLEY_PRESENCE_TTL
+        return Status.OFFLINE if lapsed else self.status
+
+
+class EndReason(models.TextChoices):
+    """Why a session ended; sent to its sockets as the reason of `session:end`."""
+
+    LOGOUT = "logout"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105
+    DEACTIVATED = "deactivated"
+    REVOKED = "revoked"
+    REFRESH_REUSED = "refresh_reused"
+    EXPIRED = "expired"
+
+
+class Session(models.Model):
+    """One sign-in on one device: the family of all refresh tokens that descend from it (RFC 9700, section 4.14)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False, db_column="_id")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sessions", db_column="userId")
+    user_id: UUID
+    refresh_hash = models.BinaryField(max_length=32, editable=False, db_column="refreshHash")
+    created_at = models.DateTimeField(default=timezone.now, db_column="createdAt")
+    refreshed_at = models.DateTimeField(default=timezone.now, db_column="refreshedAt")
+    expires_at = models.DateTimeField(db_column="expiresAt")
+    ended_at = models.DateTimeField(null=True, blank=True, db_column="endedAt")
+    end_reason = models.CharField(
+        max_length=20, choices=EndReason.choices, blank=True, default="", db_column="endReason"
+    )
+    user_agent = models.CharField(max_length=256, blank=True, default="", db_column="userAgent")
+    ip_address = models.CharField(max_length=45, blank=True, default="", db_column="ipAddress")
+
+    class Meta:
+        db_table = "sessions"
+        indexes = (models.Index(fields=["user", "ended_at"], name="sessions_user_ended"),)
+
+    def __str__(self) -> str:
+        return f"session {self.id}"

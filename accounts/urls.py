@@ -1,0 +1,5 @@
+"""The paths of people and sessions."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,1 @@
+"""Chats, memberships, messages and attachments, encrypted at rest."""

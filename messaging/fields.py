@@ -1,0 +1,136 @@
+"""The encrypted field type: text that is ciphertext in the database and everywhere behind it.
+
+Saving seals the text with the chat's key and binds it to the row. Loading keeps the ciphertext; the first read of the
+attribute decrypts it, so a query that never looks at the content decrypts nothing.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from typing import Any, overload
+from uuid import UUID
+
+from django.core import checks
+from django.core.exceptions import FieldError
+from django.db import models
+
+from messaging import keys
+from messaging.crypto import DecryptionError, seal, unseal
+
+
+class Unreadable(DecryptionError):
+    """The content of this one value cannot be decrypted; other rows are not concerned."""
+
+
+class Sealed(bytes):
+    """A ciphertext as it came from the database; tells it from text that is yet to be encrypted."""
+
+    __slots__ = ()
+
+
+class _DecryptOnRead:
+    """The model attribute: holds text or a ciphertext, and gives text."""
+
+    def __init__(self, field: EncryptedField) -> None:
+        self.field = field
+        self.name = field.attname
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> _DecryptOnRead: ...
+    @overload
+    def __get__(self, instance: models.Model, owner: type) -> str | None: ...
+    def __get__(self, instance: models.Model | None, owner: type) -> _DecryptOnRead | str | None:
+        if instance is None:
+            return self
+        if self.name not in instance.__dict__:
+            instance.refresh_from_db(fields=[self.name])
+        value = instance.__dict__[self.name]
+        if isinstance(value, Sealed):
+            value = self.field.open(instance, value)
+            instance.__dict__[self.name] = value
+        return value  # type: ignore[no-any-return]
+
+    def __set__(self, instance: models.Model, value: str | bytes | None) -> None:
+        instance.__dict__[self.name] = value
+
+
+class EncryptedField(models.BinaryField):
+    """Text under AES-256-GCM.
+
+    `associated` names the attributes of the row that the ciphertext is bound to, beside the field's own name; they must
+    not change once the row is saved. `key_of` names the attribute that holds the chat's id.
+    """
+
+    def __init__(self, *args: Any, associated: tuple[str, ...], key_of: str, **kwargs: Any) -> None:
+        self.associated = tuple(associated)
+        self.key_of = key_of
+        kwargs["editable"] = False
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> tuple[str, str, Any, dict[str, Any]]:
+        """Return the field as migrations write it."""
+        name, path, args, kwargs = super().deconstruct()
+        kwargs.pop("editable", None)
+        kwargs.update(associated=self.associated, key_of=self.key_of)
+        return name, path, args, kwargs
+
+    def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
+        """Add the check that the ciphertext is bound to its row."""
+        found = super().check(**kwargs)
+        if "id" not in self.associated:
+            found.append(checks.Error("EncryptedField must be bound to the row's id", obj=self, id="messaging.E001"))
+        return found
+
+    def contribute_to_class(self, cls: type[models.Model], name: str, private_only: bool = False) -> None:
+        """Install the attribute that decrypts when it is read."""
+        super().contribute_to_class(cls, name, private_only)
+        setattr(cls, self.attname, _DecryptOnRead(self))
+
+    def associated_data(self, instance: models.Model) -> bytes:
+        """Return `table.column` and the bound ids, in their order, as the AEAD's associated data."""
+        place = f"{instance._meta.db_table}.{self.attname}".encode()
+        ids: list[UUID] = [getattr(instance, name) for name in self.associated]
+        return place + b"\0" + b"".join(value.bytes for value in ids)
+
+    def close(self, instance: models.Model, text: str) -> Sealed:
+        """Encrypt text for this row."""
+        cipher = keys.cipher(getattr(instance, self.key_of))
+        return Sealed(seal(cipher, text.encode("utf-8"), self.associated_data(instance)))
+
+    def open(self, instance: models.Model, value: Sealed) -> str:
+        """Decrypt this row's value. Raises `Unreadable`."""
+        try:
+            cipher = keys.cipher(getattr(instance, self.key_of))
+            return unseal(cipher, value, self.associated_data(instance)).decode("utf-8")
+        except (DecryptionError, keys.KeyDestroyed, UnicodeDecodeError) as error:
+            raise Unreadable(f"{instance._meta.label} {instance.pk}: {error}") from None
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Sealed | None:
+        """Keep what the database holds as it is."""
+        return None if value is None else Sealed(bytes(value))
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Sealed | None:
+        """Encrypt on the way to the database; a value that was never read goes back as it came."""
+        value = model_instance.__dict__.get(self.attname)
+        if isinstance(value, str):
+            return self.close(model_instance, value)
+        return value
+
+    def get_prep_value(self, value: Any) -> Any:
+        """Let ciphertext pass, and nothing else: text has no row to be bound to here."""
+        if value is not None and not isinstance(value, Sealed):
+            raise FieldError(f"{self.name} is encrypted: save it through its instance; it cannot be looked up.")
+        return super().get_prep_value(value)
+
+    def value_to_string(self, obj: models.Model) -> str:
+        """Serialise the ciphertext, never the text (`dumpdata`)."""
+        value = self.pre_save(obj, add=False)
+        return "" if value is None else b64encode(value).decode("ascii")
+
+    def to_python(self, value: Any) -> Any:
+        """Read what `value_to_string` wrote (`loaddata`)."""
+        return Sealed(b64decode(value)) if isinstance(value, str) and value else None
+
+    def clean(self, value: Any, model_instance: models.Model | None) -> Any:
+        """Leave text alone: its rules are the services'."""
+        return value

@@ -1,0 +1,108 @@
+"""Finds the cipher of a chat: its data key, unwrapped and kept in memory for a while."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from functools import lru_cache
+from uuid import UUID
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from django.conf import settings
+
+from messaging.crypto import MasterKeys, WrappedKey, generate_data_key
+
+CACHED_CIPHERS = 10_000
+CACHE_SECONDS = 300.0
+"""How long another process may go on using the key of a chat that was destroyed here."""
+
+
+class KeyDestroyed(Exception):
+    """The chat has no data key any more: what it held is gone for good."""
+
+
+@lru_cache(maxsize=1)
+def _parse(configured: tuple[tuple[str, bytes], ...]) -> MasterKeys:
+    return MasterKeys(dict(configured))
+
+
+def master_keys() -> MasterKeys:
+    """Return the configured master keys."""
+    return _parse(settings.PARLEY_MASTER_KEYS)
+
+
+class _CipherCache:
+    """Least recently used ciphers, each for at most `CACHE_SECONDS`."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[UUID, tuple[float, AESGCM]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, chat_id: UUID) -> AESGCM | None:
+        with self._lock:
+            entry = self._entries.get(chat_id)
+            if entry is None:
+                return None
+            if entry[0] < time.monotonic():
+                del self._entries[chat_id]
+                return None
+            self._entries.move_to_end(chat_id)
+            return entry[1]
+
+    def put(self, chat_id: UUID, cipher: AESGCM) -> None:
+        with self._lock:
+            self._entries[chat_id] = (time.monotonic() + CACHE_SECONDS, cipher)
+            self._entries.move_to_end(chat_id)
+            while len(self._entries) > CACHED_CIPHERS:
+                self._entries.popitem(last=False)
+
+    def forget(self, chat_id: UUID | None) -> None:
+        with self._lock:
+            if chat_id is None:
+                self._entries.clear()
+            else:
+                self._entries.pop(chat_id, None)
+
+
+_cache = _CipherCache()
+
+
+def create(chat_ids: Iterable[UUID]) -> None:
+    """Give each new chat its data key, in the open transaction."""
+    from messaging.models import ChatKey  # noqa: PLC0415  the field needs this module before models are loaded
+
+    rows = []
+    for chat_id in chat_ids:
+        wrapped = master_keys().wrap(generate_data_key())
+        rows.append(ChatKey(chat_id=chat_id, master_key_id=wrapped.master_key_id, wrapped=wrapped.wrapped))
+    ChatKey.objects.bulk_create(rows)
+
+
+def preload(chat_ids: Iterable[UUID]) -> None:
+    """Fetch the ciphers of many chats with one query. A chat without a key is passed over."""
+    from messaging.models import ChatKey  # noqa: PLC0415
+
+    missing = [chat_id for chat_id in set(chat_ids) if _cache.get(chat_id) is None]
+    if not missing:
+        return
+    rows = ChatKey.objects.filter(chat_id__in=missing).values_list("chat_id", "master_key_id", "wrapped")
+    for chat_id, master_key_id, wrapped in rows:
+        _cache.put(chat_id, AESGCM(master_keys().unwrap(WrappedKey(master_key_id, bytes(wrapped)))))
+
+
+def cipher(chat_id: UUID) -> AESGCM:
+    """Return the chat's cipher. Raises `KeyDestroyed`, and `UnknownMasterKey` when its master key is not configured."""
+    found = _cache.get(chat_id)
+    if found is None:
+        preload([chat_id])
+        found = _cache.get(chat_id)
+    if found is None:
+        raise KeyDestroyed(str(chat_id))
+    return found
+
+
+def forget(chat_id: UUID | None = None) -> None:
+    """Drop one chat's cipher from memory, or all of them."""
+    _cache.forget(chat_id)
