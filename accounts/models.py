@@ -13,11 +13,12 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
 
+from accounts.passwords import prepare
 from chatproject.ids import uuid7
 
 USERNAME_RULE = RegexValidator(
     r"\A\w(?:[\w.-]{1,30}\w)\Z",
-    "Use 3 to 32 letters, digits, dots, hyphens or underscores; begin and end with a letter or digit.",
+    "Use 3 to 32 letters, digits, underscores, dots or hyphens, with no dot or hyphen at either end.",
 )
 
 
@@ -94,6 +95,14 @@ class User(AbstractBaseUser, PermissionsMixin):
         """Keep the comparison key in step with the name."""
         self.username_key = username_key(self.username)
         super().save(*args, **kwargs)
+
+    def set_password(self, raw_password: str | None) -> None:
+        """Hash the password in its prepared form, whichever door it comes through (the admin, a command, the API)."""
+        super().set_password(None if raw_password is None else prepare(raw_password))
+
+    def check_password(self, raw_password: str | None) -> bool:
+        """Compare with the password in its prepared form."""
+        return super().check_password(None if raw_password is None else prepare(raw_password))
 
     def presence(self, now: datetime | None = None) -> str:
         """Return the status that holds now: an `online` or `away` not renewed within the TTL has lapsed."""

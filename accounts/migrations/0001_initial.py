@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
                 ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
                 ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
                 ('id', models.UUIDField(db_column='_id', default=chatproject.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('username', models.CharField(max_length=32, unique=True, validators=[django.core.validators.RegexValidator('\\A\\w(?:[\\w.-]{1,30}\\w)\\Z', 'Use 3 to 32 letters, digits, dots, hyphens or underscores; begin and end with a letter or digit.')])),
+                ('username', models.CharField(max_length=32, unique=True, validators=[django.core.validators.RegexValidator('\\A\\w(?:[\\w.-]{1,30}\\w)\\Z', 'Use 3 to 32 letters, digits, underscores, dots or hyphens, with no dot or hyphen at either end.')])),
                 ('username_key', models.CharField(db_column='usernameKey', editable=False, max_length=64, unique=True)),
                 ('email', models.EmailField(max_length=254, unique=True)),
                 ('profile_pic', models.CharField(blank=True, db_column='profilePic', default='', max_length=500)),

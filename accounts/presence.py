@@ -1,0 +1,48 @@
+"""Keeps what people show in the database, so that every door answers the same, also after a process was killed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.utils import timezone
+
+from accounts.models import Status, User
+from chatproject import db
+
+CHUNK = 500
+LAPSED_AT_ONCE = 500
+
+
+@db.transactional()
+def record(*, user_id: UUID, status: Status | str, now: datetime) -> None:
+    """Note what somebody shows from now (aware) on."""
+    User.objects.filter(pk=user_id).update(status=status, last_seen=now)
+
+
+def renew(*, user_ids: Collection[UUID], now: datetime) -> None:
+    """Note that these people are still there at `now` (aware); those who show offline stay as they are.
+
+    In chunks with transactions of their own, in the order of the ids, so that two writers cannot wait for each other.
+    """
+    for chunk in _chunks(sorted(user_ids)):
+        _renew(chunk, now)
+
+
+@db.transactional()
+def _renew(user_ids: list[UUID], now: datetime) -> None:
+    User.objects.filter(pk__in=user_ids).exclude(status=Status.OFFLINE).update(last_seen=now)
+
+
+def lapsed_user_ids() -> list[UUID]:
+    """Return some of those who are stored as there although nobody has renewed them within the TTL."""
+    lapsed = timezone.now() - settings.PARLEY_PRESENCE_TTL
+    rows = User.objects.filter(status__in=[Status.ONLINE, Status.AWAY], last_seen__lt=lapsed)
+    return list(rows.values_list("pk", flat=True)[:LAPSED_AT_ONCE])
+
+
+def _chunks(ids: list[UUID]) -> Iterator[list[UUID]]:
+    for start in range(0, len(ids), CHUNK):
+        yield ids[start : start + CHUNK]
