@@ -1,4 +1,4 @@
-"""Users and their sessions. Column names are those of the specification, so that documents read as it describes them."""
+"""Users and their sessions. Column names are the specification's, so that documents read as it describes them."""
 
 from __future__ import annotations
 
@@ -45,9 +45,7 @@ class UserManager(BaseUserManager["User"]):
 
     def create_user(self, username: str, email: str, password: str | None = None, **extra: Any) -> User:
         """Store a user. The caller has validated the fields."""
-        user = self.model(
-            username=AbstractBaseUser.normalize_username(username), email=normalize_email(email), **extra
-        )
+        user = self.model(username=AbstractBaseUser.normalize_username(username), email=normalize_email(email), **extra)
         user.set_password(password)
         user.save(using=self._db)
         return user

@@ -81,7 +81,7 @@ def discard(*, url: str) -> None:
 
 
 def squared(file: IO[bytes]) -> bytes:
-    """Return the image as a 256 x 256 WebP: upright, cut to its middle, first frame, no metadata. Raises `InvalidInput`."""
+    """Return the first frame as a 256 x 256 WebP, upright and cut to its middle, bare. Raises `InvalidInput`."""
     try:
         with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAXIMUM_PIXELS:

@@ -63,9 +63,7 @@ def authenticate_access_token(*, token: str) -> Principal:
     session = Session.objects.select_related("user").filter(pk=claims.session_id, user_id=claims.user_id).first()
     if session is None or not is_live(session):
         raise SessionHasEnded
-    return Principal(
-        user=session.user, user_id=session.user_id, session_id=session.pk, expires_at=claims.expires_at
-    )
+    return Principal(user=session.user, user_id=session.user_id, session_id=session.pk, expires_at=claims.expires_at)
 
 
 def is_live(session: Session) -> bool:

@@ -122,9 +122,7 @@ def sign_in(
         raise InvalidCredentials
     verified = user.password
     upgraded: list[str] = []
-    matches = hashers.check_password(
-        prepared, verified, setter=lambda raw: upgraded.append(hashers.make_password(raw))
-    )
+    matches = hashers.check_password(prepared, verified, setter=lambda raw: upgraded.append(hashers.make_password(raw)))
     if not matches or not user.is_active:
         log.info("user.sign_in_refused", user_id=str(user.pk), active=user.is_active)
         raise InvalidCredentials

@@ -154,21 +154,23 @@ def end_sessions(
     session_ids: list[UUID] | None = None,
     except_id: UUID | None = None,
 ) -> int:
-    """End a user's live sessions (or those of `session_ids`) but `except_id`; return how many. Publishes `SessionEnded`."""
+    """End a user's live sessions, or those of `session_ids`, but `except_id`; return how many.
+
+    Publishes `SessionEnded` for each.
+    """
     now = timezone.now()
     live = Session.objects.filter(user_id=user_id, ended_at__isnull=True, expires_at__gt=now)
     if session_ids is not None:
         live = live.filter(pk__in=session_ids)
     if except_id is not None:
         live = live.exclude(pk=except_id)
-    ended: list[UUID] = []
-    for session_id in live.order_by("pk").values_list("pk", flat=True):
-        # One by one: only the call that ended a session announces it, with the reason that was stored.
-        if Session.objects.filter(pk=session_id, ended_at__isnull=True).update(ended_at=now, end_reason=reason):
-            ended.append(session_id)
-    publish(
-        *(SessionEnded(recipients=(user_id,), session_id=session_id, reason=reason.value) for session_id in ended)
-    )
+    # One by one: only the call that ended a session announces it, with the reason that was stored.
+    ended = [
+        session_id
+        for session_id in live.order_by("pk").values_list("pk", flat=True)
+        if Session.objects.filter(pk=session_id, ended_at__isnull=True).update(ended_at=now, end_reason=reason)
+    ]
+    publish(*(SessionEnded(recipients=(user_id,), session_id=session_id, reason=reason.value) for session_id in ended))
     return len(ended)
 
 

@@ -132,7 +132,7 @@ def read_refresh_token(token: str) -> UUID:
 
 
 def hash_refresh_token(token: str) -> bytes:
-    """Return what is stored of a refresh token: SHA-256 of its bytes. It is random, so it needs no salt or work factor."""
+    """Return what is stored of a refresh token: SHA-256 of its bytes, which are random and so need no salt."""
     return hashlib.sha256(_decode(token)).digest()
 
 
