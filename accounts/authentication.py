@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
@@ -47,3 +47,8 @@ class SessionTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unt
     def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
         """Return the OpenAPI security scheme object."""
         return {"type": "http", "scheme": SCHEME, "bearerFormat": "JWT"}
+
+
+def principal_of(request: Request) -> Principal:
+    """Return who asks; `SessionTokenAuthentication` has put them there."""
+    return cast("Principal", request.auth)

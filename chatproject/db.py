@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from typing import ParamSpec, TypeVar
 
 import structlog
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, OperationalError, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, IntegrityError, InterfaceError, OperationalError, connections
 from django.db import transaction as django_transaction
 
 P = ParamSpec("P")
@@ -55,29 +55,37 @@ def on_commit(action: Callable[[], None]) -> None:
     django_transaction.on_commit(action)
 
 
-def transactional(function: Callable[P, T]) -> Callable[P, T]:
+def transactional(*, retry_conflicts: bool = False) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Run the function in one transaction, and again from its start when the database asks for that.
 
-    Inside another transaction it joins it, and the outer one is what is repeated. The function must therefore have no
-    effect outside of the database but through `on_commit`.
+    With `retry_conflicts` a unique violation counts as such a request too: somebody else stored the same thing first,
+    and the second try finds it. Inside another transaction the function joins it, and the outer one is what is repeated.
+    It must therefore have no effect outside of the database but through `on_commit`.
     """
 
-    @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        if in_transaction():
-            return function(*args, **kwargs)
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                with atomic():
-                    return function(*args, **kwargs)
-            except DatabaseError as error:
-                if attempt == ATTEMPTS or not is_transient(error):
-                    raise
-                log.info("db.retry", attempt=attempt, function=function.__qualname__, error=type(error).__name__)
-                time.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.0))  # noqa: S311
-        raise AssertionError("unreachable")
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> T:
+            if in_transaction():
+                return function(*args, **kwargs)
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    with atomic():
+                        return function(*args, **kwargs)
+                except DatabaseError as error:
+                    again = is_transient(error) or (retry_conflicts and isinstance(error, IntegrityError))
+                    if attempt == ATTEMPTS or not again:
+                        raise
+                    log.info(
+                        "db.retry", attempt=attempt, function=function.__qualname__, error=type(error).__name__
+                    )
+                    pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
+                    time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
+            raise AssertionError("unreachable")
 
-    return run
+        return run
+
+    return decorate
 
 
 def is_transient(error: BaseException) -> bool:

@@ -13,7 +13,6 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions, status
 from rest_framework.response import Response
-from rest_framework.views import set_rollback
 
 log = structlog.get_logger("parley.error")
 
@@ -63,6 +62,14 @@ class Unavailable(DomainError):
     message = "The service is not available at the moment."
 
 
+class InternalError(DomainError):
+    """Something that nobody expected; the log has its traceback under the same request id."""
+
+    code = "internal_error"
+    status = status.HTTP_500_INTERNAL_SERVER_ERROR
+    message = "Something went wrong on our side."
+
+
 def current_request_id() -> str | None:
     """Return the id of the request or frame being handled; the log lines carry the same."""
     return structlog.contextvars.get_contextvars().get("request_id")
@@ -88,8 +95,6 @@ def body_of(error: DomainError) -> dict[str, Any]:
     return error_body(error.code, error.message, fields=error.fields, retry_after=error.retry_after)
 
 
-INTERNAL = ("internal_error", "Something went wrong on our side.")
-
 _DRF_CODES = {
     exceptions.ParseError: ("malformed_json", "The body cannot be read."),
     exceptions.NotAuthenticated: ("not_authenticated", "Sign in first."),
@@ -108,11 +113,9 @@ def exception_handler(exception: Exception, context: Mapping[str, Any]) -> Respo
     elif isinstance(exception, PermissionDenied):
         exception = exceptions.PermissionDenied()
     if isinstance(exception, DomainError):
-        set_rollback()
         return _response(body_of(exception), exception.status, retry_after=exception.retry_after)
     if not isinstance(exception, exceptions.APIException):
         return None
-    set_rollback()
     if isinstance(exception, exceptions.ValidationError):
         body = error_body("invalid", InvalidInput.message, fields=_flatten(exception.get_full_details()))
     else:
@@ -181,7 +184,7 @@ def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:
 
 def server_error(request: HttpRequest) -> JsonResponse:
     """Answer for an unexpected exception (handler500); Django has logged its traceback."""
-    return json_error(500, *INTERNAL)
+    return json_error(InternalError.status, InternalError.code, InternalError.message)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> JsonResponse:

@@ -151,13 +151,13 @@ class Message(models.Model):
         permissions = (("read_content", "Can read the content of messages (each reading is audited)"),)
         constraints = (
             models.UniqueConstraint(fields=["chat", "seq"], name="messages_chat_seq_unique"),
-            models.UniqueConstraint(fields=["sender", "client_id"], name="messages_sender_client_unique"),
+            models.UniqueConstraint(fields=["client_id", "sender"], name="messages_client_sender_unique"),
         )
         indexes = (
             models.Index(fields=["chat", "seq"], name="messages_chat_seq"),
             models.Index(fields=["chat", "rev"], name="messages_chat_rev"),
             models.Index(fields=["chat", "timestamp"], name="messages_chat_timestamp"),
-            models.Index(fields=["sender", "client_id"], name="messages_sender_client"),
+            models.Index(fields=["client_id", "sender"], name="messages_client_sender"),
         )
 
     def __str__(self) -> str:

@@ -1,0 +1,31 @@
+"""The ASGI application that Daphne serves: HTTP goes to Django, sockets to Channels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+from typing import Any
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
+django_application = get_asgi_application()
+
+from channels.routing import ProtocolTypeRouter  # noqa: E402  Django has to be set up before apps are imported
+
+from chatproject.body_limit import BodyLimit  # noqa: E402
+from realtime.daphne_bounds import install  # noqa: E402
+from realtime.engine import engine  # noqa: E402
+from realtime.routing import websocket_application  # noqa: E402
+
+install()
+
+_by_protocol = ProtocolTypeRouter(
+    {"http": BodyLimit(django_application), "websocket": websocket_application}  # type: ignore[dict-item]
+)
+
+
+async def application(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+    """Serve one connection; the first one starts the real-time engine on the server's event loop."""
+    engine.start()
+    await _by_protocol(scope, receive, send)

@@ -1,0 +1,333 @@
+"""Describes the endpoints of chats and messages for the OpenAPI document; each view method wears one of these."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import serializers
+
+from accounts.schema import AUTHENTICATION, ID, ME, NOTHING, OTHER, OTHER_ID, UserSerializer
+from chatproject.errors import InvalidInput, Unavailable
+from chatproject.limits import RateLimited
+from chatproject.openapi import BODY, errors
+from messaging.models import ChatKind, MessageType, Role
+from messaging.selectors import ChatNotFound, InvalidCursor, MessageNotFound
+from messaging.serializers import (
+    AddMembersSerializer,
+    CreateChatSerializer,
+    EditSerializer,
+    InboxSerializer,
+    PageSerializer,
+    ReadSerializer,
+    RenameSerializer,
+    RoleSerializer,
+    SendSerializer,
+)
+from messaging.services.changing import MessageIsDeleted, NotMessageSender
+from messaging.services.chats import DirectChatFixed, LastOwner, RoleRequired
+from messaging.services.direct import PersonNotFound
+from messaging.services.storing import ClientIdReused
+
+# ruff: noqa: N815  fields are named as in the JSON
+
+
+class AttachmentSerializer(serializers.Serializer[Any]):
+    """A file that was sent into a chat."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    mediaType = serializers.CharField()
+    size = serializers.IntegerField(help_text="Bytes.")
+    url = serializers.CharField()
+
+
+class SystemSerializer(serializers.Serializer[Any]):
+    """What a message of type `system` tells."""
+
+    action = serializers.ChoiceField(["created", "renamed", "added", "removed", "left", "role"])
+    userId = serializers.UUIDField(allow_null=True)
+    title = serializers.CharField(allow_null=True)
+    role = serializers.ChoiceField(Role.values, allow_null=True)
+
+
+class MessageSerializer(serializers.Serializer[Any]):
+    """A message, as `representation.message_body` writes it."""
+
+    id = serializers.UUIDField()
+    chatId = serializers.UUIDField()
+    senderId = serializers.UUIDField()
+    receiverId = serializers.UUIDField(allow_null=True)
+    content = serializers.CharField(allow_null=True)
+    type = serializers.ChoiceField(MessageType.values)
+    timestamp = serializers.DateTimeField()
+    read = serializers.BooleanField()
+    seq = serializers.IntegerField()
+    rev = serializers.IntegerField()
+    clientId = serializers.UUIDField()
+    editedAt = serializers.DateTimeField(allow_null=True)
+    deletedAt = serializers.DateTimeField(allow_null=True)
+    attachment = AttachmentSerializer(allow_null=True)
+    system = SystemSerializer(allow_null=True)
+    unreadable = serializers.BooleanField()
+
+
+class MemberSerializer(serializers.Serializer[Any]):
+    """A person in a chat."""
+
+    userId = serializers.UUIDField()
+    role = serializers.ChoiceField(Role.values)
+    deliveredSeq = serializers.IntegerField()
+    readSeq = serializers.IntegerField()
+    joinedAt = serializers.DateTimeField()
+    user = UserSerializer()
+
+
+class ChatSerializer(serializers.Serializer[Any]):
+    """A chat, as `representation.chat_body` writes it."""
+
+    id = serializers.UUIDField()
+    kind = serializers.ChoiceField(ChatKind.values)
+    title = serializers.CharField(allow_null=True)
+    createdAt = serializers.DateTimeField()
+    rev = serializers.IntegerField()
+    members = MemberSerializer(many=True)
+
+
+class InboxEntrySerializer(ChatSerializer):
+    """A chat in the inbox."""
+
+    lastMessage = MessageSerializer(allow_null=True)
+    unreadCount = serializers.IntegerField(help_text="At most 999.")
+
+
+class InboxPageSerializer(serializers.Serializer[Any]):
+    """A page of the inbox."""
+
+    chats = InboxEntrySerializer(many=True)
+    nextCursor = serializers.CharField(allow_null=True)
+
+
+class ChatPageSerializer(serializers.Serializer[Any]):
+    """A page of a chat's messages."""
+
+    chat = ChatSerializer()
+    messages = MessageSerializer(many=True)
+    hasMore = serializers.BooleanField()
+    rev = serializers.IntegerField()
+
+
+class ReceiptSerializer(serializers.Serializer[Any]):
+    """A member's watermarks."""
+
+    chatId = serializers.UUIDField()
+    userId = serializers.UUIDField()
+    deliveredSeq = serializers.IntegerField()
+    readSeq = serializers.IntegerField()
+
+
+CHAT_ID = "019a8c44-2c5e-7f3a-8d11-7e6f5a4b3c2d"
+MESSAGE_ID = "019a8c45-9b0d-7a6e-bf24-1a2b3c4d5e6f"
+MESSAGE = {
+    "id": MESSAGE_ID,
+    "chatId": CHAT_ID,
+    "senderId": ID,
+    "receiverId": OTHER_ID,
+    "content": "Tea at four? ☕",
+    "type": "text",
+    "timestamp": "2026-01-31T12:00:00.000Z",
+    "read": False,
+    "seq": 41,
+    "rev": 41,
+    "clientId": "019a8c45-9b00-7d1e-8c4f-0f1e2d3c4b5a",
+    "editedAt": None,
+    "deletedAt": None,
+    "attachment": None,
+    "system": None,
+    "unreadable": False,
+}
+
+
+def _member(user: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "userId": user["id"],
+        "role": "member",
+        "deliveredSeq": 41,
+        "readSeq": 40,
+        "joinedAt": "2026-01-30T08:00:00.000Z",
+        "user": user,
+    }
+
+
+CHAT = {
+    "id": CHAT_ID,
+    "kind": "direct",
+    "title": None,
+    "createdAt": "2026-01-30T08:00:00.000Z",
+    "rev": 41,
+    "members": [_member(ME), _member(OTHER)],
+}
+ENTRY = {**CHAT, "lastMessage": MESSAGE, "unreadCount": 0}
+RECEIPT = {"chatId": CHAT_ID, "userId": ID, "deliveredSeq": 41, "readSeq": 41}
+
+
+def _sent(name: str, value: dict[str, Any]) -> OpenApiExample:
+    return OpenApiExample(name, value=value, request_only=True)
+
+
+def _answer(serializer: type[serializers.Serializer[Any]], value: dict[str, Any], text: str) -> OpenApiResponse:
+    return OpenApiResponse(serializer, description=text, examples=[OpenApiExample("answer", value=value)])
+
+
+def _path(name: str) -> OpenApiParameter:
+    return OpenApiParameter(name, OpenApiTypes.UUID, OpenApiParameter.PATH)
+
+
+_CHAT_PATH = [_path("chat_id")]
+_MEMBER_PATH = [_path("chat_id"), _path("user_id")]
+_MESSAGE_PATH = [_path("chat_id"), _path("message_id")]
+_GROUP = (ChatNotFound, DirectChatFixed, RoleRequired)
+_ENTRY = _answer(InboxEntrySerializer, ENTRY, "The chat.")
+_MESSAGE = _answer(MessageSerializer, MESSAGE, "The message.")
+
+inbox = extend_schema(
+    operation_id="listChats",
+    summary="Your chats, the one with the newest message first",
+    tags=["chat"],
+    parameters=[InboxSerializer],
+    responses={
+        200: _answer(InboxPageSerializer, {"chats": [ENTRY], "nextCursor": None}, "A page of the inbox."),
+        **errors(InvalidInput, InvalidCursor, *AUTHENTICATION),
+    },
+)
+create_chat = extend_schema(
+    operation_id="createChat",
+    summary="Open a direct chat or a group",
+    description="One participant and no title: the direct chat with that person, which is found rather than doubled.",
+    tags=["chat"],
+    request=CreateChatSerializer,
+    responses={
+        201: _answer(InboxEntrySerializer, ENTRY, "The new chat."),
+        200: _answer(InboxEntrySerializer, ENTRY, "The direct chat that was there."),
+        **errors(*BODY, *AUTHENTICATION, PersonNotFound, RateLimited),
+    },
+    examples=[
+        _sent("direct", {"participantIds": [OTHER_ID]}),
+        _sent("group", {"participantIds": [OTHER_ID], "title": "Tea round"}),
+    ],
+)
+history = extend_schema(
+    operation_id="getChat",
+    summary="A page of messages, or everything that changed after a rev",
+    description=(
+        "Without `before` and `after` the newest page; `before` gives the page below that seq, both sorted by seq. `after` "
+        "gives what changed after that rev (new, edited, deleted), sorted by rev."
+    ),
+    tags=["chat"],
+    parameters=[*_CHAT_PATH, PageSerializer],
+    responses={
+        200: _answer(
+            ChatPageSerializer,
+            {"chat": CHAT, "messages": [MESSAGE], "hasMore": False, "rev": 41},
+            "The chat and some of its messages.",
+        ),
+        **errors(InvalidInput, *AUTHENTICATION, ChatNotFound),
+    },
+)
+rename_chat = extend_schema(
+    operation_id="renameChat",
+    summary="Rename a group (owner or admin)",
+    tags=["chat"],
+    parameters=_CHAT_PATH,
+    request=RenameSerializer,
+    responses={200: _ENTRY, **errors(*BODY, *AUTHENTICATION, *_GROUP, RateLimited)},
+    examples=[_sent("rename", {"title": "Tea round"})],
+)
+delete_chat = extend_schema(
+    operation_id="deleteChat",
+    summary="Erase a group for everybody and destroy its key (owner)",
+    tags=["chat"],
+    parameters=_CHAT_PATH,
+    request=None,
+    responses={204: NOTHING, **errors(*AUTHENTICATION, *_GROUP)},
+)
+mark_read = extend_schema(
+    operation_id="markRead",
+    summary="Move your read mark; it only grows",
+    tags=["chat"],
+    parameters=_CHAT_PATH,
+    request=ReadSerializer,
+    responses={
+        200: _answer(ReceiptSerializer, RECEIPT, "Your watermarks."),
+        **errors(*BODY, *AUTHENTICATION, ChatNotFound, RateLimited),
+    },
+    examples=[_sent("read", {"seq": 41})],
+)
+add_members = extend_schema(
+    operation_id="addMembers",
+    summary="Add people to a group (owner or admin)",
+    tags=["chat"],
+    parameters=_CHAT_PATH,
+    request=AddMembersSerializer,
+    responses={200: _ENTRY, **errors(*BODY, *AUTHENTICATION, *_GROUP, PersonNotFound, RateLimited)},
+    examples=[_sent("add", {"userIds": [OTHER_ID]})],
+)
+change_role = extend_schema(
+    operation_id="changeRole",
+    summary="Give a member another role (owner)",
+    tags=["chat"],
+    parameters=_MEMBER_PATH,
+    request=RoleSerializer,
+    responses={200: _ENTRY, **errors(*BODY, *AUTHENTICATION, *_GROUP, PersonNotFound, LastOwner)},
+    examples=[_sent("role", {"role": "admin"})],
+)
+remove_member = extend_schema(
+    operation_id="removeMember",
+    summary="Remove a member (owner or admin), or leave",
+    tags=["chat"],
+    parameters=_MEMBER_PATH,
+    request=None,
+    responses={204: NOTHING, **errors(*AUTHENTICATION, *_GROUP, PersonNotFound, LastOwner)},
+)
+send_message = extend_schema(
+    operation_id="sendMessage",
+    summary="Send a message",
+    description=(
+        "To a chat, or to a person: `receiverId` alone opens the direct chat. Repeat a send with the same `clientId` (or "
+        "`Idempotency-Key` header) until it is answered: it is stored once."
+    ),
+    tags=["message"],
+    request=SendSerializer,
+    responses={
+        201: _answer(MessageSerializer, MESSAGE, "Stored."),
+        200: _answer(MessageSerializer, MESSAGE, "It was stored before, under the same `clientId`."),
+        **errors(*BODY, *AUTHENTICATION, ChatNotFound, PersonNotFound, ClientIdReused, RateLimited, Unavailable),
+    },
+    examples=[
+        _sent("to a person", {"receiverId": OTHER_ID, "content": "Tea at four? ☕", "type": "text"}),
+        _sent("to a chat", {"chatId": CHAT_ID, "content": "Yes!", "clientId": MESSAGE["clientId"]}),
+    ],
+)
+edit_message = extend_schema(
+    operation_id="editMessage",
+    summary="Edit your own message",
+    tags=["message"],
+    parameters=_MESSAGE_PATH,
+    request=EditSerializer,
+    responses={
+        200: _MESSAGE,
+        **errors(
+            *BODY, *AUTHENTICATION, ChatNotFound, MessageNotFound, NotMessageSender, MessageIsDeleted, RateLimited
+        ),
+    },
+    examples=[_sent("edit", {"content": "Tea at five? ☕"})],
+)
+delete_message = extend_schema(
+    operation_id="deleteMessage",
+    summary="Delete your own message; its place remains",
+    tags=["message"],
+    parameters=_MESSAGE_PATH,
+    request=None,
+    responses={200: _MESSAGE, **errors(*AUTHENTICATION, ChatNotFound, MessageNotFound, NotMessageSender)},
+)

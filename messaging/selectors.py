@@ -1,0 +1,254 @@
+"""Reads chats and messages for a person. A client's id is always resolved together with the right to see it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Count, Q
+
+from chatproject.errors import DomainError
+from messaging import keys
+from messaging.models import Chat, Membership, Message, MessageType
+
+UNREAD_CAP = 999
+UNREAD_WINDOW = 2 * UNREAD_CAP
+"""How many numbers below a chat's newest one are looked at when unread messages are counted."""
+
+
+class ChatNotFound(DomainError):
+    """No such chat, or none that this person is a member of."""
+
+    code = "chat_not_found"
+    status = 404
+    message = "There is no such chat."
+
+
+class MessageNotFound(DomainError):
+    """No such message in this chat."""
+
+    code = "message_not_found"
+    status = 404
+    message = "There is no such message."
+
+
+class InvalidCursor(DomainError):
+    """A cursor that no page has given."""
+
+    code = "invalid_cursor"
+    message = "This cursor does not come from a page."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Some messages of a chat. `chat.counter` was read before the messages, so nothing up to it is missing."""
+
+    chat: Chat
+    memberships: list[Membership]
+    messages: list[Message]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxEntry:
+    """A chat as its member sees it in the list."""
+
+    chat: Chat
+    memberships: list[Membership]
+    last_message: Message | None
+    unread_count: int
+
+
+def chat_for_member(*, chat_id: UUID, user_id: UUID) -> Chat:
+    """Return the chat. Raises `ChatNotFound`."""
+    if not Membership.objects.filter(chat_id=chat_id, user_id=user_id).exists():
+        raise ChatNotFound
+    try:
+        return Chat.objects.get(id=chat_id)
+    except Chat.DoesNotExist:
+        raise ChatNotFound from None
+
+
+def membership(*, chat_id: UUID, user_id: UUID) -> Membership:
+    """Return the person's membership. Raises `ChatNotFound`."""
+    found = Membership.objects.filter(chat_id=chat_id, user_id=user_id).first()
+    if found is None:
+        raise ChatNotFound
+    return found
+
+
+def message_for_member(*, chat_id: UUID, message_id: UUID, user_id: UUID) -> Message:
+    """Return a message of a chat that the person is in. Raises `ChatNotFound` or `MessageNotFound`."""
+    chat_for_member(chat_id=chat_id, user_id=user_id)
+    found = Message.objects.filter(id=message_id, chat_id=chat_id).first()
+    if found is None:
+        raise MessageNotFound
+    return found
+
+
+def memberships_of(*, chat_id: UUID) -> list[Membership]:
+    """Return a chat's members with their users, in the order in which they joined."""
+    return list(Membership.objects.filter(chat_id=chat_id).select_related("user").order_by("id"))
+
+
+def memberships_of_chats(*, chat_ids: Iterable[UUID]) -> dict[UUID, list[Membership]]:
+    """Return the members of many chats with their users, with one query."""
+    found: dict[UUID, list[Membership]] = defaultdict(list)
+    rows = Membership.objects.filter(chat_id__in=list(chat_ids))
+    for one in rows.select_related("user").order_by("id"):
+        found[one.chat_id].append(one)
+    return found
+
+
+def member_ids(*, chat_id: UUID, user_id: UUID) -> tuple[UUID, ...]:
+    """Return the ids of a chat's members for one of them. Raises `ChatNotFound`."""
+    ids = tuple(Membership.objects.filter(chat_id=chat_id).values_list("user_id", flat=True))
+    if user_id not in ids:
+        raise ChatNotFound
+    return ids
+
+
+def member_ids_of_chats(*, chat_ids: Iterable[UUID]) -> dict[UUID, tuple[UUID, ...]]:
+    """Return the members' ids of many chats with one query."""
+    found: dict[UUID, list[UUID]] = defaultdict(list)
+    rows = Membership.objects.filter(chat_id__in=list(chat_ids)).values_list("chat_id", "user_id")
+    for chat_id, user_id in rows:
+        found[chat_id].append(user_id)
+    return {chat_id: tuple(user_ids) for chat_id, user_ids in found.items()}
+
+
+def peer_ids(*, user_id: UUID) -> tuple[UUID, ...]:
+    """Return everybody who shares a chat with this person: the audience of their presence."""
+    chat_ids = list(Membership.objects.filter(user_id=user_id).values_list("chat_id", flat=True))
+    rows = Membership.objects.filter(chat_id__in=chat_ids).values_list("user_id", flat=True)
+    return tuple(set(rows) - {user_id})
+
+
+def revs(*, user_id: UUID) -> dict[UUID, int]:
+    """Return the counter of every chat this person is in."""
+    chat_ids = list(Membership.objects.filter(user_id=user_id).values_list("chat_id", flat=True))
+    return dict(Chat.objects.filter(id__in=chat_ids).values_list("id", "counter"))
+
+
+def revs_changed_since(*, moment: datetime) -> dict[UUID, int]:
+    """Return the counter of every chat that changed after the moment, whoever is in it."""
+    return dict(Chat.objects.filter(changed_at__gte=moment).values_list("id", "counter"))
+
+
+def history(*, chat_id: UUID, user_id: UUID, before: int | None, limit: int) -> Page:
+    """Return the newest messages, or those below the seq `before`, sorted by seq. Raises `ChatNotFound`."""
+    chat = chat_for_member(chat_id=chat_id, user_id=user_id)
+    top = chat.last_seq + 1 if before is None else min(before, chat.last_seq + 1)
+    found = _below(chat_id=chat_id, top=top, limit=limit + 1)
+    return _page(chat, list(reversed(found[:limit])), has_more=len(found) > limit)
+
+
+def _below(*, chat_id: UUID, top: int, limit: int) -> list[Message]:
+    """Return up to `limit` messages below the seq `top`, newest first, through a window that widens when it is short.
+
+    The window keeps the cost at the size of the page where a planner would otherwise sort the whole chat.
+    """
+    width = 2 * limit
+    while True:
+        bottom = max(0, top - width)
+        rows = Message.objects.filter(chat_id=chat_id, seq__lt=top, seq__gte=bottom)
+        found = list(rows.select_related("attachment").order_by("-seq")[:limit])
+        if len(found) == limit or bottom == 0:
+            return found
+        width *= 8
+
+
+def changes(*, chat_id: UUID, user_id: UUID, after: int, limit: int) -> Page:
+    """Return what changed after the rev `after`, sorted by rev. Raises `ChatNotFound`."""
+    chat = chat_for_member(chat_id=chat_id, user_id=user_id)
+    rows = Message.objects.filter(chat_id=chat_id, rev__gt=after).select_related("attachment").order_by("rev")
+    found = list(rows[: limit + 1])
+    return _page(chat, found[:limit], has_more=len(found) > limit)
+
+
+def changes_of_chats(*, cursors: Mapping[UUID, int]) -> dict[UUID, list[Message]]:
+    """Return what changed in each chat after its rev, sorted by rev, with one query. The caller has authorised."""
+    wanted = Q()
+    for chat_id, rev in cursors.items():
+        wanted |= Q(chat_id=chat_id, rev__gt=rev)
+    found: dict[UUID, list[Message]] = defaultdict(list)
+    keys.preload(cursors)
+    if wanted:
+        for one in Message.objects.filter(wanted).select_related("attachment").order_by("chat_id", "rev"):
+            found[one.chat_id].append(one)
+    return found
+
+
+def _page(chat: Chat, messages: list[Message], *, has_more: bool) -> Page:
+    keys.preload([chat.id])
+    return Page(chat=chat, memberships=memberships_of(chat_id=chat.id), messages=messages, has_more=has_more)
+
+
+def inbox(*, user_id: UUID, before: UUID | None, limit: int) -> tuple[list[InboxEntry], UUID | None]:
+    """Return the person's chats, newest activity first, and the cursor of the next page (None: that was all).
+
+    The number of queries does not depend on the number of chats.
+    """
+    own = {one.chat_id: one for one in Membership.objects.filter(user_id=user_id)}
+    rows = Chat.objects.filter(id__in=list(own))
+    if before is not None:
+        rows = rows.filter(activity__lt=before)
+    chats = list(rows.order_by("-activity")[: limit + 1])
+    cursor = chats[limit - 1].activity if len(chats) > limit else None
+    chats = chats[:limit]
+    keys.preload(chat.id for chat in chats)
+    members = memberships_of_chats(chat_ids=[chat.id for chat in chats])
+    last = _last_messages(chats)
+    unread = _unread_counts(chats, own, user_id)
+    entries = [
+        InboxEntry(
+            chat=chat,
+            memberships=members[chat.id],
+            last_message=last.get(chat.id),
+            unread_count=unread.get(chat.id, 0),
+        )
+        for chat in chats
+    ]
+    return entries, cursor
+
+
+def inbox_entry_of(*, chat: Chat, user_id: UUID) -> InboxEntry:
+    """Return one chat as it stands in the person's inbox."""
+    members = memberships_of(chat_id=chat.id)
+    own = {chat.id: one for one in members if one.user_id == user_id}
+    return InboxEntry(
+        chat=chat,
+        memberships=members,
+        last_message=_last_messages([chat]).get(chat.id),
+        unread_count=_unread_counts([chat], own, user_id).get(chat.id, 0),
+    )
+
+
+def _last_messages(chats: Sequence[Chat]) -> dict[UUID, Message]:
+    wanted = Q()
+    for chat in chats:
+        wanted |= Q(chat_id=chat.id, seq=chat.last_seq)
+    if not wanted:
+        return {}
+    return {one.chat_id: one for one in Message.objects.filter(wanted).select_related("attachment")}
+
+
+def _unread_counts(chats: Sequence[Chat], own: dict[UUID, Membership], user_id: UUID) -> dict[UUID, int]:
+    """Count what others wrote above the read mark. Only a bounded window is looked at; beyond it the cap is the answer."""
+    counts: dict[UUID, int] = {}
+    wanted = Q()
+    for chat in chats:
+        read_seq = own[chat.id].read_seq
+        if chat.last_seq - read_seq > UNREAD_WINDOW:
+            counts[chat.id] = UNREAD_CAP
+        elif chat.last_seq > read_seq:
+            wanted |= Q(chat_id=chat.id, seq__gt=read_seq)
+    if wanted:
+        rows = Message.objects.filter(wanted, deleted_at=None).exclude(sender_id=user_id)
+        rows = rows.exclude(type=MessageType.SYSTEM)
+        for row in rows.values("chat_id").annotate(unread=Count("id")):
+            counts[row["chat_id"]] = min(UNREAD_CAP, row["unread"])
+    return counts

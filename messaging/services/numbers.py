@@ -1,0 +1,46 @@
+"""Hands out a chat's numbers: the one place that moves its counter."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import F
+from django.utils import timezone
+
+from chatproject.ids import uuid7
+from messaging.models import Chat
+
+
+def now() -> datetime:
+    """Return the current time in whole milliseconds, the finest that every store keeps."""
+    moment = timezone.now()
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def take_for_messages(wanted: Mapping[UUID, int]) -> dict[UUID, Chat]:
+    """Take `wanted[chat]` numbers for new messages; each chat comes back with its counter at the last of them.
+
+    The update locks the chats' rows until the transaction ends, so numbers are dense and commits follow their order.
+    Chats that take as many numbers share one statement; they are updated in the order of their ids, against deadlocks.
+    """
+    by_count: dict[int, list[UUID]] = defaultdict(list)
+    for chat_id, count in wanted.items():
+        by_count[count].append(chat_id)
+    activity, moment = uuid7(), now()
+    for count in sorted(by_count):
+        Chat.objects.filter(id__in=sorted(by_count[count])).update(
+            counter=F("counter") + count,
+            last_seq=F("counter") + count,
+            activity=activity,
+            changed_at=moment,
+        )
+    return Chat.objects.in_bulk(list(wanted))
+
+
+def take_for_change(chat_id: UUID) -> int:
+    """Take one number for a change to a message that is there already, and return it."""
+    Chat.objects.filter(id=chat_id).update(counter=F("counter") + 1, changed_at=now())
+    return Chat.objects.values_list("counter", flat=True).get(id=chat_id)

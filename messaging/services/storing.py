@@ -1,0 +1,200 @@
+"""The only writer of messages: takes many drafts, because one transaction for a batch costs little more than one for one.
+
+A draft that may not be stored gives its error and disturbs no other. Sends are idempotent: the client's id is unique for
+its sender for ever, and a repeated draft gets the message that the first one became.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from uuid import UUID
+
+from chatproject import db
+from chatproject.errors import DomainError, InvalidInput
+from messaging import keys
+from messaging.drafts import Draft
+from messaging.events import MessageReceived, publish
+from messaging.models import Attachment, Chat, ChatKind, Message
+from messaging.representation import message_body
+from messaging.selectors import ChatNotFound, member_ids_of_chats
+from messaging.services import direct, numbers
+
+Outcome = Message | DomainError
+
+
+class ClientIdReused(DomainError):
+    """The client id belongs to a message of this sender in another chat."""
+
+    code = "client_id_reused"
+    status = 409
+    message = "This clientId was used for a message in another chat."
+
+
+@db.transactional(retry_conflicts=True)
+def store(drafts: Sequence[Draft]) -> list[Outcome]:
+    """Store the drafts in one transaction and return, in their order, each one's message or its error.
+
+    A message that was there already has `duplicate` set. Events are published once the transaction has committed; the
+    caller acks after this function has returned, never before.
+    """
+    return _Batch(drafts).store()
+
+
+def store_one(draft: Draft) -> Message:
+    """Store a single draft. Raises its error."""
+    outcome = store([draft])[0]
+    if isinstance(outcome, DomainError):
+        raise outcome
+    return outcome
+
+
+class _Batch:
+    """The drafts of one transaction on their way to the database."""
+
+    def __init__(self, drafts: Sequence[Draft]) -> None:
+        self.drafts = drafts
+        self.outcomes: list[Outcome | None] = [None] * len(drafts)
+        self.chat_ids: list[UUID | None] = [draft.chat_id for draft in drafts]
+        self.members: dict[UUID, tuple[UUID, ...]] = {}
+        self.attachments: dict[UUID, Attachment] = {}
+
+    def store(self) -> list[Outcome]:
+        self._resolve_chats()
+        self._find_duplicates()
+        self._authorise()
+        self._check_attachments()
+        self._insert()
+        return [outcome for outcome in self.outcomes if outcome is not None]
+
+    def _pending(self) -> list[int]:
+        """Return the places of the drafts that have no outcome yet."""
+        return [place for place, outcome in enumerate(self.outcomes) if outcome is None]
+
+    def _resolve_chats(self) -> None:
+        """Find or open the direct chat of each draft that names a receiver."""
+        pairs = {
+            place: (draft.sender_id, draft.receiver_id)
+            for place, draft in enumerate(self.drafts)
+            if draft.chat_id is None and draft.receiver_id is not None
+        }
+        if not pairs:
+            return
+        chats = direct.find(pairs.values())
+        missing = [pair for pair in pairs.values() if direct.direct_key(*pair) not in chats]
+        if missing:
+            chats.update(direct.open_chats(missing))
+        for place, pair in pairs.items():
+            chat_id = chats.get(direct.direct_key(*pair))
+            self.chat_ids[place] = chat_id
+            if chat_id is None:
+                self.outcomes[place] = direct.PersonNotFound()
+
+    def _find_duplicates(self) -> None:
+        """Give every draft that was stored before its first message; a second one in this batch waits for the first."""
+        client_ids = [self.drafts[place].client_id for place in self._pending()]
+        rows = Message.objects.filter(client_id__in=client_ids).select_related("attachment")
+        stored = {(row.sender_id, row.client_id): row for row in rows}
+        for place in self._pending():
+            draft = self.drafts[place]
+            first = stored.get((draft.sender_id, draft.client_id))
+            if first is not None:
+                self.outcomes[place] = self._repeat_of(first, place)
+
+    def _repeat_of(self, first: Message, place: int) -> Outcome:
+        if first.chat_id != self.chat_ids[place]:
+            return ClientIdReused()
+        first.duplicate = True
+        return first
+
+    def _authorise(self) -> None:
+        """Refuse the drafts for chats that their sender is not in; a missing chat looks the same."""
+        chat_ids = {chat_id for place in self._pending() if (chat_id := self.chat_ids[place])}
+        self.members = member_ids_of_chats(chat_ids=chat_ids)
+        for place in self._pending():
+            if self.drafts[place].sender_id not in self.members.get(self.chat_ids[place], ()):  # type: ignore[arg-type]
+                self.outcomes[place] = ChatNotFound()
+
+    def _check_attachments(self) -> None:
+        """Refuse attachments that the sender has not uploaded for this chat."""
+        wanted = {self.drafts[place].attachment_id: place for place in self._pending()}
+        wanted.pop(None, None)
+        if wanted:
+            self.attachments = Attachment.objects.in_bulk(list(wanted))
+        for place in self._pending():
+            draft = self.drafts[place]
+            if draft.attachment_id is None:
+                continue
+            found = self.attachments.get(draft.attachment_id)
+            if found is None or (found.chat_id, found.uploader_id) != (self.chat_ids[place], draft.sender_id):
+                self.outcomes[place] = InvalidInput.of("attachmentId", "There is no such upload in this chat.")
+
+    def _insert(self) -> None:
+        """Number, encrypt and insert what is left, and announce it."""
+        places = self._pending()
+        first_places: dict[tuple[UUID, UUID], int] = {}
+        repeats: list[tuple[int, int]] = []
+        for place in places:
+            draft = self.drafts[place]
+            first = first_places.setdefault((draft.sender_id, draft.client_id), place)
+            if first != place:
+                repeats.append((place, first))
+        fresh = list(first_places.values())
+        if not fresh:
+            return
+        chats = numbers.take_for_messages(Counter(self._chat_id(place) for place in fresh))
+        keys.preload(chats)
+        messages = self._number(fresh, chats)
+        Message.objects.bulk_create(messages.values())
+        for place, message in messages.items():
+            self.outcomes[place] = message
+        for place, first in repeats:
+            self.outcomes[place] = self._repeat_of_fresh(messages[first], place)
+        publish(*(self._event(place, message) for place, message in messages.items()))
+
+    def _chat_id(self, place: int) -> UUID:
+        chat_id = self.chat_ids[place]
+        assert chat_id is not None  # noqa: S101  drafts without a chat have their outcome by now
+        return chat_id
+
+    def _number(self, places: Sequence[int], chats: dict[UUID, Chat]) -> dict[int, Message]:
+        """Make the messages, each with its number; a chat's numbers follow the order of its drafts."""
+        following = {chat_id: chat.counter for chat_id, chat in chats.items()}
+        moment = numbers.now()
+        messages: dict[int, Message] = {}
+        for place in reversed(places):
+            draft, chat_id = self.drafts[place], self._chat_id(place)
+            number = following[chat_id]
+            following[chat_id] = number - 1
+            attachment = self.attachments.get(draft.attachment_id) if draft.attachment_id else None
+            messages[place] = Message(
+                chat_id=chat_id,
+                sender_id=draft.sender_id,
+                receiver_id=self._receiver_id(chats[chat_id], draft.sender_id),
+                content=draft.content,
+                type=draft.type,
+                timestamp=moment,
+                seq=number,
+                rev=number,
+                client_id=draft.client_id,
+                attachment=attachment,
+            )
+        return dict(reversed(messages.items()))
+
+    def _receiver_id(self, chat: Chat, sender_id: UUID) -> UUID | None:
+        if chat.kind != ChatKind.DIRECT:
+            return None
+        return next((one for one in self.members[chat.id] if one != sender_id), None)
+
+    def _repeat_of_fresh(self, first: Message, place: int) -> Outcome:
+        """Answer the second of two drafts with one client id in this batch."""
+        repeat = Message(**{field.attname: getattr(first, field.attname) for field in Message._meta.concrete_fields})
+        return self._repeat_of(repeat, place)
+
+    def _event(self, place: int, message: Message) -> MessageReceived:
+        return MessageReceived(
+            recipients=self.members[message.chat_id],
+            message_id=message.id,
+            body=message_body(message),
+            origin=self.drafts[place].origin,
+        )

@@ -1,0 +1,124 @@
+"""Gathers drafts while one batch commits, and stores them in the next: group commit without a timer.
+
+At low load a batch is one message and nothing waits. The store runs in the database thread; acks and events go out on the
+event loop, each ack right before the event of its message, after the commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import structlog
+from django.db import DatabaseError
+
+from chatproject import db
+from chatproject.errors import DomainError, InternalError, Unavailable
+from messaging.drafts import Draft
+from messaging.services import Outcome, store
+from realtime.parcels import Parcel
+from realtime.publisher import collected
+
+log = structlog.get_logger("parley.batcher")
+
+BATCH_LIMIT = 256
+QUEUE_LIMIT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one draft: its outcome, and the parcel of its event when the message is new."""
+
+    outcome: Outcome
+    parcel: Parcel | None
+
+
+Reply = Callable[[Result], None]
+Deliver = Callable[[Sequence[Parcel]], None]
+
+
+class Batcher:
+    """Feeds `services.store`, one batch at a time."""
+
+    def __init__(self, *, executor: Executor, deliver: Deliver) -> None:
+        """`executor` has the one thread that writes; `deliver` sends parcels to sockets, here and elsewhere."""
+        self._executor = executor
+        self._deliver = deliver
+        self._waiting: deque[tuple[Draft, Reply]] = deque()
+        self._worker: asyncio.Task[None] | None = None
+        self._commit = asyncio.Event()
+
+    def submit(self, draft: Draft, reply: Reply) -> None:
+        """Take a checked draft; `reply` is called on the loop once it is stored or refused.
+
+        Raises `Unavailable` when more drafts wait than can be stored soon.
+        """
+        if len(self._waiting) >= QUEUE_LIMIT:
+            raise Unavailable
+        self._waiting.append((draft, reply))
+        if self._worker is None:
+            self._worker = asyncio.ensure_future(self._work())
+
+    async def committed(self) -> None:
+        """Wait until the next batch has its replies."""
+        await self._commit.wait()
+
+    async def drain(self) -> None:
+        """Wait until everything that was submitted has its reply."""
+        while self._worker is not None:
+            await asyncio.shield(self._worker)
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_LIMIT))]
+                drafts = [draft for draft, _ in batch]
+                try:
+                    results, others = await loop.run_in_executor(self._executor, _store, drafts)
+                except Exception:  # whatever it was, nobody waits for ever: a retry with the same client id is safe
+                    log.exception("batch.lost", drafts=len(drafts))
+                    results, others = [Result(InternalError(), None) for _ in drafts], []
+                self._answer([reply for _, reply in batch], results, others)
+                self._commit.set()
+                self._commit = asyncio.Event()
+        finally:
+            self._worker = None
+
+    def _answer(self, replies: Sequence[Reply], results: Sequence[Result], others: Sequence[Parcel]) -> None:
+        """Ack each message and announce it before the next one, so that a client sees its chat's numbers in order."""
+        self._deliver(others)
+        for reply, result in zip(replies, results, strict=True):
+            try:
+                reply(result)
+            except Exception:  # the socket boundary: one broken socket must not keep the others from their acks
+                log.exception("batch.reply_failed")
+            if result.parcel is not None:
+                self._deliver([result.parcel])
+
+
+def _store(drafts: Sequence[Draft]) -> tuple[list[Result], list[Parcel]]:
+    """Store a batch in the database thread; when it fails as a whole, each draft on its own."""
+    with collected() as parcels:
+        outcomes = _outcomes(drafts)
+    by_message = {parcel.message_id: parcel for parcel in parcels if parcel.message_id is not None}
+    results = []
+    for outcome in outcomes:
+        known = not isinstance(outcome, DomainError) and not outcome.duplicate
+        results.append(Result(outcome, by_message.pop(outcome.id, None) if known else None))  # type: ignore[union-attr]
+    return results, [parcel for parcel in parcels if parcel.message_id is None]
+
+
+def _outcomes(drafts: Sequence[Draft]) -> list[Outcome]:
+    try:
+        return store(drafts)
+    except Exception as error:  # the boundary of the database thread: every draft gets an answer
+        db.discard_broken_connection(error)
+        if len(drafts) > 1:
+            log.warning("batch.split", drafts=len(drafts), error=type(error).__name__)
+            return [outcome for draft in drafts for outcome in _outcomes([draft])]
+        log.exception("batch.failed", sender_id=str(drafts[0].sender_id))
+        return [Unavailable() if isinstance(error, DatabaseError) else InternalError()]

@@ -1,0 +1,91 @@
+"""The Channels consumer of `/ws`: a plain receive loop, without a channel-layer channel for each socket.
+
+`AsyncJsonWebsocketConsumer` subscribes every socket to the layer and costs about ten times as much a message
+(docs/decisions/0003-lean-consumer.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from channels.consumer import AsyncConsumer
+from structlog.contextvars import bind_contextvars, clear_contextvars
+
+from realtime.dispatch import handle
+from realtime.engine import HEARTBEAT, Engine
+from realtime.engine import engine as process_engine
+from realtime.sockets import CloseCode, Socket
+
+log = structlog.get_logger("parley.socket")
+
+PENDING_SENDS = 64
+"""Messages of one socket under way to the database; its next frame waits for a commit."""
+
+
+class ChatConsumer(AsyncConsumer):
+    """Serves one socket from its handshake to its end."""
+
+    engine: Engine = process_engine
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        """Accept the socket, then answer its frames until it ends (ASGI, `websocket` protocol)."""
+        await receive()  # websocket.connect
+        await send({"type": "websocket.accept", "subprotocol": scope["subprotocol"]})
+        principal, refusal = scope["principal"], scope["refusal"]
+        if refusal is None and self.engine.hub.is_full_for(principal.user_id):
+            refusal = CloseCode.TOO_MANY_CONNECTIONS
+        if refusal is not None:
+            await send({"type": "websocket.close", "code": int(refusal), "reason": refusal.name.lower()})
+            return
+        socket = Socket(
+            user_id=principal.user_id, session_id=principal.session_id, expires_at=principal.expires_at, send=send
+        )
+        clear_contextvars()
+        bind_contextvars(socket=socket.id)
+        log.info("socket.opened", user_id=str(socket.user_id), address=scope["address"])
+        code: int | None = None
+        try:
+            await self._greet(socket)
+            code = await self._serve(socket, receive)
+        finally:
+            self.engine.leave(socket)
+            log.info("socket.closed", user_id=str(socket.user_id), code=int(socket.closing or code or 1006))
+
+    async def _greet(self, socket: Socket) -> None:
+        expires_in = int((socket.expires_at - datetime.now(UTC)).total_seconds())
+        socket.push_event(
+            "hello",
+            {
+                "userId": str(socket.user_id),
+                "sessionId": str(socket.session_id),
+                "expiresIn": max(0, expires_in),
+                "heartbeat": int(HEARTBEAT),
+            },
+        )
+        await self.engine.join(socket)
+
+    async def _serve(self, socket: Socket, receive: Any) -> int:
+        """Answer frames one after the other and return the code of the end."""
+        while True:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return int(message.get("code") or 1005)
+            if socket.closing is not None:
+                continue
+            while socket.pending_sends >= PENDING_SENDS:
+                await self.engine.batcher.committed()
+            text = message.get("text")
+            await handle(self.engine, socket, message.get("bytes") or b"" if text is None else text)
+
+
+class NoSuchPath(AsyncConsumer):
+    """Answers sockets to any other path with a close code instead of a traceback."""
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        """Accept, and close with 4404."""
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close", "code": int(CloseCode.NOT_FOUND), "reason": "not_found"})

@@ -1,0 +1,102 @@
+"""Takes a client's frame to its command and the answer back: exactly one ack for each frame with an id."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from chatproject.errors import DomainError, InternalError
+from chatproject.ids import uuid7
+from chatproject.limits import Rule
+from messaging.representation import message_body
+from realtime import frames
+from realtime.batcher import Result
+from realtime.commands import COMMANDS, draft_of
+from realtime.sockets import Socket
+
+if TYPE_CHECKING:
+    from realtime.engine import Engine
+
+log = structlog.get_logger("parley.socket")
+
+SEND = "message:send"
+
+
+async def handle(engine: Engine, socket: Socket, text: str | bytes) -> None:
+    """Answer one frame. Nothing that a client sends raises here."""
+    started = time.perf_counter()
+    frame_id: frames.FrameId | None = None
+    event = ""
+    try:
+        frame = frames.parse(text)
+        frame_id, event = frame.id, frame.event
+        if event == SEND:
+            await _send_message(engine, socket, frame, started)
+            return
+        command = COMMANDS.get(event)
+        if command is None:
+            raise frames.UnknownEvent
+        data = frames.parse_data(command.data, frame.data)
+        await engine.spend(command.rule, socket.user_id)
+        answer = await command.run(engine, socket, data)
+    except frames.MalformedFrame as error:
+        _fail(socket, error.frame_id, error, event="", started=started)
+    except DomainError as error:
+        _fail(socket, frame_id, error, event=event, started=started)
+    except Exception:  # the socket boundary: the client gets an answer, the log the traceback
+        with bound_contextvars(request_id=str(uuid7())):
+            log.exception("socket.failed", socket_event=_known(event), user_id=str(socket.user_id))
+            socket.fail(frame_id, InternalError())
+    else:
+        socket.ack(frame_id, answer)
+        _log(socket, event, started, code="ok")
+
+
+async def _send_message(engine: Engine, socket: Socket, frame: frames.ClientFrame, started: float) -> None:
+    """Hand a message to the batcher; its ack follows the commit, while this socket's next frame is read."""
+    draft = draft_of(socket, frames.parse_data(frames.SendMessage, frame.data))
+    await engine.spend(Rule.SEND, socket.user_id)
+
+    def reply(result: Result) -> None:
+        socket.pending_sends -= 1
+        outcome = result.outcome
+        if isinstance(outcome, DomainError):
+            _fail(socket, frame.id, outcome, event=SEND, started=started)
+            return
+        if frame.id is not None:
+            body = result.parcel.data if result.parcel else frames.encode(message_body(outcome))
+            answer = {"message": msgspec.Raw(body), "duplicate": outcome.duplicate}
+            socket.ack(frame.id, answer)
+        engine.typists.stop(outcome.chat_id, socket.user_id)
+        _log(socket, SEND, started, code="duplicate" if outcome.duplicate else "ok")
+
+    engine.batcher.submit(draft, reply)
+    socket.pending_sends += 1
+
+
+def _fail(
+    socket: Socket, frame_id: frames.FrameId | None, error: DomainError, *, event: str, started: float
+) -> None:
+    with bound_contextvars(request_id=str(uuid7())):
+        socket.fail(frame_id, error)
+        _log(socket, event, started, code=error.code)
+
+
+def _log(socket: Socket, event: str, started: float, *, code: str) -> None:
+    log.info(
+        "socket.frame",
+        socket_event=_known(event),
+        code=code,
+        ms=round((time.perf_counter() - started) * 1000, 1),
+        user_id=str(socket.user_id),
+        socket=socket.id,
+    )
+
+
+def _known(event: str) -> str:
+    """Return the event's name for the log; what is no event of ours could be anything, so it is not repeated."""
+    return event if event in COMMANDS or event == SEND else "?"

@@ -1,0 +1,266 @@
+"""Wires the real-time parts of one process together and owns their threads and timers.
+
+It starts with the first connection that the ASGI server hands over, because only then is there an event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import connections
+
+from accounts import selectors as people
+from accounts.models import EndReason
+from chatproject import db, limits
+from chatproject.errors import DomainError
+from chatproject.events import set_publisher
+from messaging import selectors
+from messaging.drafts import Draft
+from messaging.models import Message
+from messaging.submission import set_writer
+from realtime.batcher import Batcher, Result
+from realtime.bus import Bus
+from realtime.hub import Hub
+from realtime.leases import make_leases
+from realtime.parcels import Parcel, pack
+from realtime.presence import Presence
+from realtime.publisher import publisher_to
+from realtime.sockets import CloseCode, Socket
+from realtime.typists import TypingBoard
+
+log = structlog.get_logger("parley.engine")
+
+T = TypeVar("T")
+
+READERS = 4
+HEARTBEAT = 20.0
+"""Seconds between two renewals of presence, and between two looks at which chats moved."""
+SESSION_CHECK = 3.0
+"""Seconds between two looks at whether open sockets' sessions still live; a revocation is told at once besides."""
+SYNC_OVERLAP = timedelta(seconds=10)
+"""How far a look at moved chats reaches back behind the one before: commits and clocks are not in step."""
+SUBMIT_SECONDS = 30
+
+
+class Engine:
+    """One process's real-time side."""
+
+    def __init__(self) -> None:
+        self.hub = Hub()
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Begin on the running loop; a second call does nothing."""
+        loop = asyncio.get_running_loop()
+        if self.loop is loop:
+            return
+        self.loop = loop
+        self.hub = Hub()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="parley-writer")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="parley-reader")
+        self.bus = Bus(receive=self._receive, recovered=self._recovered)
+        self.batcher = Batcher(executor=self._writer, deliver=self._spread)
+        self.presence = Presence(leases=make_leases(), in_database=self.in_database)
+        self.typists = TypingBoard(in_database=self.in_database, tell=lambda event: self._spread([pack(event)]))
+        self._looked_at = datetime.now(UTC)
+        set_publisher(publisher_to(self._deliver_soon))
+        set_writer(self.submit_from_thread)
+        self.bus.start()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._every(HEARTBEAT, self._beat)
+        self._every(SESSION_CHECK, self._check_sessions)
+
+    async def stop(self) -> None:
+        """Finish what is under way, close every socket with 1012 and give everything back."""
+        if self.loop is None:
+            return
+        await self.batcher.drain()
+        set_writer(None)
+        set_publisher(None)
+        for socket in self.hub.all_sockets():
+            socket.close(CloseCode.RESTARTING)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.typists.clear()
+        await self.presence.stop()
+        await self.bus.stop()
+        for executor, threads in ((self._writer, 1), (self._readers, READERS)):
+            await asyncio.gather(*(self.loop.run_in_executor(executor, connections.close_all) for _ in range(threads)))
+            executor.shutdown()
+        self.loop = None
+
+    # --- Work in threads ----------------------------------------------------------------------------------------------
+
+    def in_database(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Awaitable[T]:
+        """Run a function that uses the database, in a thread that keeps its connection."""
+        assert self.loop is not None  # noqa: S101
+        context = contextvars.copy_context()
+        call = functools.partial(context.run, _guarded, function, *args, **kwargs)
+        return self.loop.run_in_executor(self._readers, call)
+
+    async def spend(self, rule: limits.Rule, subject: object) -> None:
+        """Count one call towards a limit. Raises `RateLimited`. The shared counters in Redis are asked from a thread."""
+        if not settings.RATELIMIT_ENABLE:
+            return
+        if settings.PARLEY_REDIS_URL:
+            await self.in_database(limits.spend, rule, subject)
+        else:
+            limits.spend(rule, subject)
+
+    def submit_from_thread(self, draft: Draft) -> Message:
+        """Store a draft of the REST door through the batcher. Raises its `DomainError`; called in a worker thread."""
+        assert self.loop is not None  # noqa: S101
+        answer: Future[Message] = Future()
+
+        def reply(result: Result) -> None:
+            if isinstance(result.outcome, DomainError):
+                answer.set_exception(result.outcome)
+            else:
+                answer.set_result(result.outcome)
+
+        def submit() -> None:
+            try:
+                self.batcher.submit(draft, reply)
+            except DomainError as error:
+                answer.set_exception(error)
+
+        self.loop.call_soon_threadsafe(submit)
+        return answer.result(timeout=SUBMIT_SECONDS)
+
+    # --- The way of events --------------------------------------------------------------------------------------------
+
+    def _deliver_soon(self, parcels: Sequence[Parcel]) -> None:
+        """Take parcels from whatever thread published them to the loop."""
+        assert self.loop is not None  # noqa: S101
+        self.loop.call_soon_threadsafe(self._spread, parcels)
+
+    def _spread(self, parcels: Sequence[Parcel]) -> None:
+        """Give parcels to the sockets here, then to the other processes."""
+        self._receive(parcels)
+        told = [parcel for parcel in parcels if parcel.recipients]
+        if told:
+            self.bus.send(told)
+        for parcel in parcels:
+            if parcel.chosen_by is not None:
+                self.background(self.presence.chosen(parcel.chosen_by))
+
+    def _receive(self, parcels: Sequence[Parcel]) -> None:
+        """Write parcels to the sockets here, and end the sockets of sessions that have ended."""
+        for parcel in parcels:
+            if parcel.ended_session is None:
+                self.hub.deliver(parcel)
+            else:
+                for socket in self.hub.sockets_of_session(parcel.ended_session):
+                    socket.push(parcel.text)
+                    socket.close(CloseCode.UNAUTHENTICATED)
+
+    def _recovered(self) -> None:
+        """Events were lost while the bus was away: show every socket where its chats stand."""
+        self.background(self._look_at_chats())
+
+    # --- Sockets ------------------------------------------------------------------------------------------------------
+
+    async def join(self, socket: Socket) -> None:
+        """Take a socket in and show its person."""
+        if self.hub.add(socket):
+            await self.presence.connected(socket.user_id)
+
+    def leave(self, socket: Socket) -> None:
+        """Let a socket go, whatever ended it."""
+        socket.outbox.abandon()
+        if self.hub.discard(socket):
+            self.typists.stop_everywhere(socket.user_id)
+            self.presence.disconnected(socket.user_id)
+
+    def prolong(self, socket: Socket, expires_at: datetime) -> None:
+        """Let a socket live on with a new access token."""
+        socket.expires_at = expires_at
+
+    # --- Timers -------------------------------------------------------------------------------------------------------
+
+    def background(self, work: Awaitable[None]) -> None:
+        """Run something beside; its failure is logged and goes no further."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception:  # the boundary of background work
+                log.exception("engine.background_failed")
+
+        task = asyncio.ensure_future(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+        async def repeat() -> None:
+            while True:
+                await asyncio.sleep(seconds)
+                try:
+                    await work()
+                except Exception:  # the boundary of a timer: the next turn comes all the same
+                    log.exception("engine.timer_failed", timer=getattr(work, "__name__", ""))
+
+        task = asyncio.ensure_future(repeat())
+        self._tasks.add(task)
+
+    async def _beat(self) -> None:
+        """Renew presence and tell clients where the chats that moved stand."""
+        await self.presence.beat(self.hub.user_ids)
+        await self._look_at_chats()
+
+    async def _look_at_chats(self) -> None:
+        """Send `sync {chatId, rev}` for the chats that moved since the last look, to their members here."""
+        if not self.hub.user_ids:
+            self._looked_at = datetime.now(UTC)
+            return
+        since, self._looked_at = self._looked_at - SYNC_OVERLAP, datetime.now(UTC)
+        for chat_id, (rev, members) in (await self.in_database(_moved_chats, since)).items():
+            for user_id in members:
+                for socket in self.hub.sockets_of(user_id):
+                    socket.push_event("sync", {"chatId": str(chat_id), "rev": rev})
+
+    async def _check_sessions(self) -> None:
+        """Close the sockets whose token has run out or whose session has ended without an event reaching us."""
+        now = datetime.now(UTC)
+        self._end((one for one in self.hub.all_sockets() if one.expires_at <= now), EndReason.EXPIRED)
+        session_ids = list(self.hub.session_ids)
+        if session_ids:
+            live = await self.in_database(people.live_session_ids, session_ids=session_ids)
+            dead = (one for one in self.hub.all_sockets() if one.session_id in set(session_ids) - live)
+            self._end(dead, EndReason.REVOKED)
+
+    @staticmethod
+    def _end(sockets: Iterable[Socket], reason: EndReason) -> None:
+        for socket in sockets:
+            socket.push_event("session:end", {"reason": str(reason)})
+            socket.close(CloseCode.UNAUTHENTICATED)
+
+
+def _guarded(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Run in a database thread; a connection that broke is replaced at the next call."""
+    try:
+        return function(*args, **kwargs)
+    except Exception as error:
+        db.discard_broken_connection(error)
+        raise
+
+
+def _moved_chats(since: datetime) -> dict[UUID, tuple[int, tuple[UUID, ...]]]:
+    """Return rev and members of the chats that changed since."""
+    revs = selectors.revs_changed_since(moment=since)
+    members = selectors.member_ids_of_chats(chat_ids=revs)
+    return {chat_id: (rev, members.get(chat_id, ())) for chat_id, rev in revs.items()}
+
+
+engine = Engine()
+"""This process's engine."""

@@ -1,0 +1,97 @@
+"""The way of a frame out to one socket: written at once while the server takes it, queued within bounds while it does not.
+
+An ASGI server may suspend `send` until its peer reads (uvicorn, granian) or never (Daphne, whose own bound is
+`realtime.daphne_bounds`). Both are served without a task for each frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
+from functools import partial
+from types import coroutine
+from typing import Any
+
+QUEUED_FRAMES = 64
+
+Send = Callable[[MutableMapping[str, Any]], Coroutine[Any, Any, None]]
+
+
+class Outbox:
+    """Sends frames in order. `overflow` is called once when more than `QUEUED_FRAMES` wait for the peer to read."""
+
+    __slots__ = ("_closed", "_overflow", "_queue", "_send", "_writer")
+
+    def __init__(self, send: Send, *, overflow: Callable[[], None]) -> None:
+        self._send = send
+        self._overflow = overflow
+        self._queue: deque[MutableMapping[str, Any]] = deque()
+        self._writer: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def push(self, text: str) -> None:
+        """Send a text frame, now or as soon as the ones before it are gone."""
+        self._put({"type": "websocket.send", "text": text})
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Send the close frame after what is queued; nothing goes out behind it."""
+        if not self._closed:
+            self._put({"type": "websocket.close", "code": int(code), "reason": reason})
+            self._closed = True
+
+    def abandon(self) -> None:
+        """Forget what is queued: the peer is gone."""
+        self._closed = True
+        self._queue.clear()
+        if self._writer is not None:
+            self._writer.cancel()
+
+    def _put(self, message: MutableMapping[str, Any]) -> None:
+        if self._closed:
+            return
+        if self._writer is None:
+            self._start(message)
+        elif len(self._queue) < QUEUED_FRAMES:
+            self._queue.append(message)
+        else:
+            self._queue.clear()
+            self._overflow()
+
+    def _start(self, message: MutableMapping[str, Any]) -> None:
+        """Run `send` up to where it would wait; only then does it need a task."""
+        sending = self._send(message)
+        try:
+            waits_for = sending.send(None)
+        except StopIteration:
+            return
+        except OSError:  # the peer is gone; its disconnect message follows
+            self._closed = True
+            return
+        self._writer = asyncio.ensure_future(self._drain(_resume(sending, waits_for)))
+
+    async def _drain(self, sending: Awaitable[None]) -> None:
+        try:
+            await sending
+            while self._queue:
+                await self._send(self._queue.popleft())
+        except OSError:
+            self._closed = True
+        finally:
+            self._writer = None
+
+
+@coroutine
+def _resume(sending: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+    """Go on with a coroutine that was started by hand and waits for `waits_for`."""
+    while True:
+        try:
+            value = yield waits_for
+        except BaseException as error:  # noqa: BLE001  handed on to the coroutine, as `await` would
+            step: Callable[[], Any] = partial(sending.throw, error)
+        else:
+            step = partial(sending.send, value)
+        try:
+            waits_for = step()
+        except StopIteration:
+            return

@@ -1,0 +1,54 @@
+"""Brings a client that comes back up to date: what it missed, or an explicit reset where that is too much. Never silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import UUID
+
+from messaging import selectors
+from messaging.representation import ReadMarks, member_body, message_body
+
+MISSED_LIMIT = 200
+"""Revs of one chat that are sent again; a client further behind loads the chat anew."""
+CHATS_AT_ONCE = 25
+
+Frame = tuple[str, dict[str, Any]]
+
+
+def missed(*, user_id: UUID, cursors: Mapping[UUID, int]) -> Iterator[Frame]:
+    """Yield `(event, data)` for everything after the client's cursors, and `sync:done` at last."""
+    revs = selectors.revs(user_id=user_id)
+    behind: dict[UUID, int] = {}
+    for chat_id, cursor in cursors.items():
+        rev = revs.get(chat_id)
+        if rev is None:
+            yield "sync:reset", {"chatId": str(chat_id), "rev": 0, "reason": "gone"}
+        elif not 0 <= rev - cursor <= MISSED_LIMIT:
+            # Too far behind; or ahead, which means that the server was restored from a backup.
+            yield "sync:reset", {"chatId": str(chat_id), "rev": rev, "reason": "too_far"}
+        elif rev > cursor:
+            behind[chat_id] = cursor
+    chat_ids = list(behind)
+    for start in range(0, len(chat_ids), CHATS_AT_ONCE):
+        part = {chat_id: behind[chat_id] for chat_id in chat_ids[start : start + CHATS_AT_ONCE]}
+        yield from _changes(user_id, part, revs)
+    yield "sync:done", {"chats": {str(chat_id): rev for chat_id, rev in revs.items()}}
+
+
+def _changes(user_id: UUID, cursors: Mapping[UUID, int], revs: Mapping[UUID, int]) -> Iterator[Frame]:
+    members = selectors.memberships_of_chats(chat_ids=cursors)
+    messages = selectors.changes_of_chats(cursors=cursors)
+    for chat_id in cursors:
+        marks = ReadMarks(members[chat_id])
+        found = messages[chat_id]
+        yield (
+            "sync",
+            {
+                "chatId": str(chat_id),
+                "rev": max(revs[chat_id], found[-1].rev if found else 0),
+                "messages": [message_body(message, marks) for message in found],
+                "members": [member_body(one, one.user, viewer_id=user_id) for one in members[chat_id]],
+                "hasMore": False,
+            },
+        )
