@@ -133,6 +133,6 @@ class SearchSerializer(serializers.Serializer[Any]):
     """Query of `GET /user/search`."""
 
     q = TextField(
-        min_length=2, max_length=64, trim_whitespace=True, help_text="Begin of a username, or an e-mail address."
+        min_length=2, max_length=64, trim_whitespace=True, help_text="Start of a username, or an e-mail address."
     )
     limit = serializers.IntegerField(min_value=1, max_value=50, default=20)
