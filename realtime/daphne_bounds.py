@@ -81,6 +81,11 @@ def install() -> None:
             if unsent_bytes(self.transport) > OUTBOUND_BYTES:
                 self._shut(CloseCode.SLOW_CONSUMER)
 
+        def serverClose(self, code: int | None = None) -> None:  # noqa: N802
+            """Close with the name of the code as its reason, which Daphne drops."""
+            named = code in set(CloseCode)
+            self.sendClose(code=1000 if code is None else code, reason=CloseCode(code).name.lower() if named else None)
+
         def onClose(self, wasClean: bool, code: int, reason: str) -> None:  # noqa: N802, N803
             """Tell the application of the end, also when it was a bound that ended the socket."""
             self.muted = False
