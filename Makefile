@@ -68,6 +68,7 @@ lint: .venv/installed-dev ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	PARLEY_ENV=test $(BIN)/mypy
 	PARLEY_ENV=test $(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
 test-web: web/node_modules/.package-lock.json ## Test the web client
 	cd web && npm run typecheck && npm run lint && npm test

@@ -23,6 +23,7 @@ LOOPBACK = "127.0.0.1"
 START_SECONDS = 30
 STOP_SECONDS = 10
 LOG_TAIL_LINES = 40
+LOG_TAIL_COLUMNS = 500
 
 
 class StartFailedError(AssertionError):
@@ -112,7 +113,7 @@ class Process:
         self.wait()
 
     def _log_tail(self) -> str:
-        lines = self.log.splitlines()[-LOG_TAIL_LINES:]
+        lines = [line[:LOG_TAIL_COLUMNS] for line in self.log.splitlines()[-LOG_TAIL_LINES:]]
         return "\n".join([f" The end of {self.log_path.name}:", *lines])
 
     def __enter__(self) -> Self:
@@ -186,7 +187,12 @@ def make_daphne(
     secrets_path = data_dir / "secrets.env"
     devsecrets.complete(secrets_path)
     secrets = dict(line.split("=", 1) for line in secrets_path.read_text().splitlines())
-    settings = {"PARLEY_DATA_DIR": str(data_dir), "PARLEY_LOG_FORMAT": "json", "PARLEY_RATE_LIMITS": "off"}
+    settings = {
+        "PARLEY_DATA_DIR": str(data_dir),
+        "PARLEY_ALLOWED_HOSTS": f"{LOOPBACK},localhost",
+        "PARLEY_LOG_FORMAT": "json",
+        "PARLEY_RATE_LIMITS": "off",
+    }
     port = free_port()
     command = [sys.executable, "-m", "daphne", "--bind", LOOPBACK, "--port", str(port), *arguments]
     return Daphne(
