@@ -21,7 +21,7 @@ from realtime.routing import websocket_application  # noqa: E402
 install()
 
 _by_protocol = ProtocolTypeRouter(
-    {"http": BodyLimit(django_application), "websocket": websocket_application}  # type: ignore[dict-item]
+    {"http": BodyLimit(django_application), "websocket": websocket_application}  # type: ignore[arg-type]
 )
 
 

@@ -59,8 +59,8 @@ def transactional(*, retry_conflicts: bool = False) -> Callable[[Callable[P, T]]
     """Run the function in one transaction, and again from its start when the database asks for that.
 
     With `retry_conflicts` a unique violation counts as such a request too: somebody else stored the same thing first,
-    and the second try finds it. Inside another transaction the function joins it, and the outer one is what is repeated.
-    It must therefore have no effect outside of the database but through `on_commit`.
+    and the second try finds it. Inside another transaction the function joins it, and the outer one is what is
+    repeated. It must therefore have no effect outside of the database but through `on_commit`.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
@@ -76,9 +76,7 @@ def transactional(*, retry_conflicts: bool = False) -> Callable[[Callable[P, T]]
                     again = is_transient(error) or (retry_conflicts and isinstance(error, IntegrityError))
                     if attempt == ATTEMPTS or not again:
                         raise
-                    log.info(
-                        "db.retry", attempt=attempt, function=function.__qualname__, error=type(error).__name__
-                    )
+                    log.info("db.retry", attempt=attempt, function=function.__qualname__, error=type(error).__name__)
                     pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
                     time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
             raise AssertionError("unreachable")

@@ -84,13 +84,11 @@ def parse_master_keys(value: str) -> tuple[tuple[str, bytes], ...]:
 def _secret(env: FileAwareEnv, name: str, mode: Mode) -> str:
     """Read one secret; there is no default outside of tests."""
     default = _TEST_SECRETS[name] if mode == "test" else ""
-    value = cast("str", env.str(name, default))
+    value = env.str(name, default)
     if value:
         return value
     hint = "run `make run`, or `python -m chatproject.devsecrets var/secrets.env`"
-    raise ImproperlyConfigured(
-        f"{name} is not set." + ("" if mode == "production" else f" For development, {hint}.")
-    )
+    raise ImproperlyConfigured(f"{name} is not set." + ("" if mode == "production" else f" For development, {hint}."))
 
 
 def _strong(name: str, value: str, mode: Mode) -> str:

@@ -20,7 +20,7 @@ Fields = dict[str, list[dict[str, str]]]
 
 
 class DomainError(Exception):
-    """An expected failure. Subclasses stand beside the function that raises them and fix `code`, `status`, `message`."""
+    """An expected failure. Subclasses stand beside the function that raises them and fix code, status and message."""
 
     code: ClassVar[str] = "invalid"
     status: ClassVar[int] = status.HTTP_400_BAD_REQUEST

@@ -41,6 +41,7 @@ class RequestContextMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        """Handle a request in whichever way, with or without await, the handler around us works."""
         if self.is_async:
             return self._acall(request)
         started = self._begin(request)

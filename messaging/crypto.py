@@ -1,7 +1,8 @@
 """The cryptography of data at rest, free of Django: sealing values and wrapping keys.
 
-A sealed value is `version (1 byte) | nonce (12) | ciphertext | tag (16)`: AES-256-GCM (NIST SP 800-38D) with a fresh random
-nonce. The associated data binds it to its place, so that a ciphertext moved to another row or field does not open.
+A sealed value is `version (1 byte) | nonce (12) | ciphertext | tag (16)`: AES-256-GCM (NIST SP 800-38D) with a fresh
+random nonce. The associated data binds it to its place, so that a ciphertext moved to another row or field does not
+open.
 Data keys are wrapped with AES-256 key wrap (RFC 3394).
 """
 

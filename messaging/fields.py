@@ -7,7 +7,7 @@ attribute decrypts it, so a query that never looks at the content decrypts nothi
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 from uuid import UUID
 
 from django.core import checks
@@ -16,6 +16,11 @@ from django.db import models
 
 from messaging import keys
 from messaging.crypto import DecryptionError, seal, unseal
+
+if TYPE_CHECKING:
+    _BinaryField = models.BinaryField[Any, Any]
+else:  # generic for the type checker alone
+    _BinaryField = models.BinaryField
 
 
 class Unreadable(DecryptionError):
@@ -54,7 +59,7 @@ class _DecryptOnRead:
         instance.__dict__[self.name] = value
 
 
-class EncryptedField(models.BinaryField):
+class EncryptedField(_BinaryField):
     """Text under AES-256-GCM.
 
     `associated` names the attributes of the row that the ciphertext is bound to, beside the field's own name; they must

@@ -78,10 +78,12 @@ class Role(models.TextChoices):
 
 
 class Membership(models.Model):
-    """A person in a chat, with their receipts: two watermarks that only grow, `read_seq` never above `delivered_seq`."""
+    """A person in a chat, with their receipts: two watermarks that only grow; what is read is delivered."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False, db_column="_id")
-    chat = models.ForeignKey(Chat, on_delete=models.CASCADE, related_name="memberships", db_column="chatId", db_index=False)
+    chat = models.ForeignKey(
+        Chat, on_delete=models.CASCADE, related_name="memberships", db_column="chatId", db_index=False
+    )
     chat_id: UUID
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships", db_column="userId"
@@ -114,7 +116,9 @@ class Message(models.Model):
     """One message. Its content is ciphertext bound to its chat, id and sender."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False, db_column="_id")
-    chat = models.ForeignKey(Chat, on_delete=models.CASCADE, related_name="messages", db_column="chatId", db_index=False)
+    chat = models.ForeignKey(
+        Chat, on_delete=models.CASCADE, related_name="messages", db_column="chatId", db_index=False
+    )
     chat_id: UUID
     sender = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_column="senderId", db_index=False
@@ -193,9 +197,7 @@ class ContentAccess(models.Model):
     administrator = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_column="administratorId"
     )
-    message = models.ForeignKey(
-        Message, null=True, on_delete=models.SET_NULL, related_name="+", db_column="messageId"
-    )
+    message = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+", db_column="messageId")
     chat_id = models.UUIDField(db_column="chatId")
     read_at = models.DateTimeField(default=timezone.now, db_column="readAt")
 

@@ -109,10 +109,11 @@ def chat_body(chat: Chat, memberships: Sequence[Membership], *, viewer_id: UUID)
 
 def _title(chat: Chat) -> str | None:
     try:
-        return chat.title
+        title: str | None = chat.title
     except Unreadable as error:
         log.error("chat.unreadable_title", chat_id=str(chat.id), reason=str(error))
         return None
+    return title
 
 
 def inbox_entry_body(entry: InboxEntry, *, viewer_id: UUID) -> dict[str, Any]:

@@ -221,8 +221,8 @@ history = extend_schema(
     operation_id="getChat",
     summary="A page of messages, or everything that changed after a rev",
     description=(
-        "Without `before` and `after` the newest page; `before` gives the page below that seq, both sorted by seq. `after` "
-        "gives what changed after that rev (new, edited, deleted), sorted by rev."
+        "Without `before` and `after` the newest page; `before` gives the page below that seq, both sorted by seq. "
+        "`after` gives what changed after that rev (new, edited, deleted), sorted by rev."
     ),
     tags=["chat"],
     parameters=[*_CHAT_PATH, PageSerializer],
@@ -294,8 +294,8 @@ send_message = extend_schema(
     operation_id="sendMessage",
     summary="Send a message",
     description=(
-        "To a chat, or to a person: `receiverId` alone opens the direct chat. Repeat a send with the same `clientId` (or "
-        "`Idempotency-Key` header) until it is answered: it is stored once."
+        "To a chat, or to a person: `receiverId` alone opens the direct chat. Repeat a send with the same `clientId` "
+        "(or `Idempotency-Key` header) until it is answered: it is stored once."
     ),
     tags=["message"],
     request=SendSerializer,

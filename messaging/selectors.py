@@ -218,7 +218,7 @@ def inbox(*, user_id: UUID, before: UUID | None, limit: int) -> tuple[list[Inbox
 def inbox_entry_of(*, chat: Chat, user_id: UUID) -> InboxEntry:
     """Return one chat as it stands in the person's inbox."""
     members = memberships_of(chat_id=chat.id)
-    own = {chat.id: one for one in members if one.user_id == user_id}
+    own = {one.chat_id: one for one in members if one.user_id == user_id}
     return InboxEntry(
         chat=chat,
         memberships=members,
@@ -237,7 +237,7 @@ def _last_messages(chats: Sequence[Chat]) -> dict[UUID, Message]:
 
 
 def _unread_counts(chats: Sequence[Chat], own: dict[UUID, Membership], user_id: UUID) -> dict[UUID, int]:
-    """Count what others wrote above the read mark. Only a bounded window is looked at; beyond it the cap is the answer."""
+    """Count what others wrote above the read mark, in a bounded window; beyond it the cap is the answer."""
     counts: dict[UUID, int] = {}
     wanted = Q()
     for chat in chats:

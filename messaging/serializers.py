@@ -73,7 +73,9 @@ class PageSerializer(StrictSerializer):
     def validate(self, attrs: dict[str, int]) -> dict[str, int]:
         """Refuse both directions at once."""
         if "before" in attrs and "after" in attrs:
-            raise serializers.ValidationError({"after": [serializers.ErrorDetail("Give before or after.", "exclusive")]})
+            raise serializers.ValidationError(
+                {"after": [serializers.ErrorDetail("Give before or after.", "exclusive")]}
+            )
         return attrs
 
 

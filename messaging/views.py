@@ -94,9 +94,7 @@ class ChatViewSet(viewsets.ViewSet):
         """Rename a group."""
         spend(Rule.COMMAND, _caller(request))
         body = _parse(RenameSerializer, request.data)
-        chat = services.rename_chat(
-            chat_id=_id(chat_id, ChatNotFound), user_id=_caller(request), title=body["title"]
-        )
+        chat = services.rename_chat(chat_id=_id(chat_id, ChatNotFound), user_id=_caller(request), title=body["title"])
         return self._chat(request, chat)
 
     @schema.delete_chat
@@ -111,9 +109,7 @@ class ChatViewSet(viewsets.ViewSet):
         """Move the read mark."""
         spend(Rule.COMMAND, _caller(request))
         body = _parse(ReadSerializer, request.data)
-        receipt = services.mark_read(
-            chat_id=_id(chat_id, ChatNotFound), user_id=_caller(request), seq=body["seq"]
-        )
+        receipt = services.mark_read(chat_id=_id(chat_id, ChatNotFound), user_id=_caller(request), seq=body["seq"])
         return Response(representation.receipt_body(receipt))
 
     @schema.add_members

@@ -1,7 +1,7 @@
 """Gathers drafts while one batch commits, and stores them in the next: group commit without a timer.
 
-At low load a batch is one message and nothing waits. The store runs in the database thread; acks and events go out on the
-event loop, each ack right before the event of its message, after the commit.
+At low load a batch is one message and nothing waits. The store runs in the database thread; acks and events go out
+on the event loop, each ack right before the event of its message, after the commit.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Carries parcels to the other processes: one publish for everything that gathered while the last one was under way.
 
-The channel layer is a hint and may drop: who misses something learns it from the numbers. So a full queue or a Redis that
-is away costs other processes' sockets some seconds, and never a message.
+The channel layer is a hint and may drop: who misses something learns it from the numbers. So a full queue or a Redis
+that is away costs other processes' sockets some seconds, and never a message.
 """
 
 from __future__ import annotations

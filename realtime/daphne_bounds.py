@@ -1,15 +1,17 @@
-"""Bounds what Daphne 4 would buffer without end. The only place that knows Daphne, Twisted and autobahn from the inside.
+"""Bounds what Daphne 4 would buffer without end: the only place that knows Daphne, Twisted and autobahn from inside.
 
-Daphne writes to a peer that does not read until memory is gone, queues inbound frames as fast as they come, and takes a whole
-request body before the application sees the request. Here a socket's reading pauses while its frames wait to be handled, a socket
-that still overruns its bounds is closed with a named code, and a body beyond every limit is refused while it arrives.
-On another ASGI server this module does nothing.
+Daphne writes to a peer that does not read until memory is gone, queues inbound frames as fast as they come, and takes a
+whole request body before the application sees the request. Here a socket's reading pauses while its frames wait to be
+handled, a socket that still overruns its bounds is closed with a named code, and a body beyond every limit is refused
+while it arrives. On another ASGI server this module does nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
+
+from daphne import http_protocol, ws_protocol
 
 from chatproject.body_limit import KIB, UPLOADS
 from realtime.sockets import CloseCode
@@ -36,97 +38,91 @@ def unsent_bytes(transport: Any) -> int:
     return int(held + getattr(inner, "_tempDataLen", 0))
 
 
+class BoundedSocket(ws_protocol.WebSocketProtocol):  # type: ignore[misc]
+    """A WebSocket that buffers within bounds in both directions."""
+
+    _paused = False
+
+    def applicationCreateWorked(self, application_queue: asyncio.Queue[Any]) -> None:  # noqa: N802
+        """Resume reading when the application has caught up."""
+        take = application_queue._get
+
+        def take_and_resume() -> Any:
+            item = take()
+            if self._paused and application_queue.qsize() < INBOUND_FRAMES // 2:
+                self._paused = False
+                self.transport.resumeProducing()
+            return item
+
+        application_queue._get = take_and_resume  # type: ignore[method-assign]
+        super().applicationCreateWorked(application_queue)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
+        """Queue a frame for the application."""
+        waiting = self.application_queue.qsize()
+        if waiting >= INBOUND_LIMIT:
+            self._shut(CloseCode.FLOOD)
+        super().onMessage(payload, isBinary)
+        if waiting >= INBOUND_FRAMES and not self._paused and not self.muted:
+            self._paused = True
+            self.transport.pauseProducing()
+
+    def serverSend(self, content: str | bytes, binary: bool = False) -> None:  # noqa: N802
+        """Write a frame, unless the peer has stopped reading."""
+        super().serverSend(content, binary)
+        if unsent_bytes(self.transport) > OUTBOUND_BYTES:
+            self._shut(CloseCode.SLOW_CONSUMER)
+
+    def serverClose(self, code: int | None = None) -> None:  # noqa: N802
+        """Close with the name of the code as its reason, which Daphne drops."""
+        names = {int(known): known.name.lower() for known in CloseCode}
+        self.sendClose(code=1000 if code is None else code, reason=names.get(code or 0))
+
+    def onClose(self, wasClean: bool, code: int, reason: str) -> None:  # noqa: N802, N803
+        """Tell the application of the end, also when it was a bound that ended the socket."""
+        self.muted = False
+        super().onClose(wasClean, code, reason)
+
+    def _shut(self, code: CloseCode) -> None:
+        """Close; a peer that does not answer the close is dropped by autobahn's handshake time-out."""
+        if self.state == self.STATE_OPEN:
+            self.muted = True
+            self.sendClose(code=int(code), reason=code.name.lower())
+
+
+class BoundedRequest(http_protocol.WebRequest):  # type: ignore[misc]
+    """A request whose body ends the connection when it passes every limit."""
+
+    _taken = 0
+    _refused = False
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802
+        """Refuse by the declared length."""
+        super().gotLength(length)
+        if length is not None and length > LARGEST_BODY:
+            self._refuse()
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
+        """Refuse by what has come."""
+        self._taken += len(data)
+        if self._taken > LARGEST_BODY:
+            self._refuse()
+        if not self._refused:
+            super().handleContentChunk(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802
+        """Pass a whole request on."""
+        if not self._refused:
+            super().requestReceived(command, path, version)
+
+    def _refuse(self) -> None:
+        if not self._refused:
+            self._refused = True
+            self.channel.transport.write(_REFUSAL)
+            self.channel.transport.loseConnection()
+
+
 def install() -> None:
-    """Put the bounds into Daphne, if that is the server; once."""
-    try:
-        from daphne import http_protocol, ws_protocol  # noqa: PLC0415
-    except ImportError:
-        return
-    if getattr(ws_protocol.WebSocketFactory.protocol, "parley_bounds", False):
-        return
-
-    class BoundedSocket(ws_protocol.WebSocketProtocol):  # type: ignore[misc]
-        """A WebSocket that buffers within bounds in both directions."""
-
-        parley_bounds = True
-        _paused = False
-
-        def applicationCreateWorked(self, application_queue: asyncio.Queue[Any]) -> None:  # noqa: N802
-            """Resume reading when the application has caught up."""
-            take = application_queue._get  # type: ignore[attr-defined]
-
-            def take_and_resume() -> Any:
-                item = take()
-                if self._paused and application_queue.qsize() < INBOUND_FRAMES // 2:
-                    self._paused = False
-                    self.transport.resumeProducing()
-                return item
-
-            application_queue._get = take_and_resume  # type: ignore[attr-defined]
-            super().applicationCreateWorked(application_queue)
-
-        def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
-            """Queue a frame for the application."""
-            waiting = self.application_queue.qsize()
-            if waiting >= INBOUND_LIMIT:
-                self._shut(CloseCode.FLOOD)
-            super().onMessage(payload, isBinary)
-            if waiting >= INBOUND_FRAMES and not self._paused and not self.muted:
-                self._paused = True
-                self.transport.pauseProducing()
-
-        def serverSend(self, content: str | bytes, binary: bool = False) -> None:  # noqa: N802
-            """Write a frame, unless the peer has stopped reading."""
-            super().serverSend(content, binary)
-            if unsent_bytes(self.transport) > OUTBOUND_BYTES:
-                self._shut(CloseCode.SLOW_CONSUMER)
-
-        def serverClose(self, code: int | None = None) -> None:  # noqa: N802
-            """Close with the name of the code as its reason, which Daphne drops."""
-            named = code in set(CloseCode)
-            self.sendClose(code=1000 if code is None else code, reason=CloseCode(code).name.lower() if named else None)
-
-        def onClose(self, wasClean: bool, code: int, reason: str) -> None:  # noqa: N802, N803
-            """Tell the application of the end, also when it was a bound that ended the socket."""
-            self.muted = False
-            super().onClose(wasClean, code, reason)
-
-        def _shut(self, code: CloseCode) -> None:
-            """Close; a peer that does not answer the close is dropped by autobahn's handshake time-out."""
-            if self.state == self.STATE_OPEN:
-                self.muted = True
-                self.sendClose(code=int(code), reason=code.name.lower())
-
-    class BoundedRequest(http_protocol.WebRequest):  # type: ignore[misc]
-        """A request whose body ends the connection when it passes every limit."""
-
-        _taken = 0
-        _refused = False
-
-        def gotLength(self, length: int | None) -> None:  # noqa: N802
-            """Refuse by the declared length."""
-            super().gotLength(length)
-            if length is not None and length > LARGEST_BODY:
-                self._refuse()
-
-        def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
-            """Refuse by what has come."""
-            self._taken += len(data)
-            if self._taken > LARGEST_BODY:
-                self._refuse()
-            if not self._refused:
-                super().handleContentChunk(data)
-
-        def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802
-            """Pass a whole request on."""
-            if not self._refused:
-                super().requestReceived(command, path, version)
-
-        def _refuse(self) -> None:
-            if not self._refused:
-                self._refused = True
-                self.channel.transport.write(_REFUSAL)
-                self.channel.transport.loseConnection()
-
+    """Put the bounds into Daphne; where another server serves, nothing uses them."""
     ws_protocol.WebSocketFactory.protocol = BoundedSocket
     http_protocol.WebRequest = BoundedRequest

@@ -78,9 +78,7 @@ async def _send_message(engine: Engine, socket: Socket, frame: frames.ClientFram
     socket.pending_sends += 1
 
 
-def _fail(
-    socket: Socket, frame_id: frames.FrameId | None, error: DomainError, *, event: str, started: float
-) -> None:
+def _fail(socket: Socket, frame_id: frames.FrameId | None, error: DomainError, *, event: str, started: float) -> None:
     with bound_contextvars(request_id=str(uuid7())):
         socket.fail(frame_id, error)
         _log(socket, event, started, code=error.code)

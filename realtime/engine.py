@@ -109,7 +109,7 @@ class Engine:
         return self.loop.run_in_executor(self._readers, call)
 
     async def spend(self, rule: limits.Rule, subject: object) -> None:
-        """Count one call towards a limit. Raises `RateLimited`. The shared counters in Redis are asked from a thread."""
+        """Count one call towards a limit; counters in Redis are asked from a thread. Raises `RateLimited`."""
         if not settings.RATELIMIT_ENABLE:
             return
         if settings.PARLEY_REDIS_URL:

@@ -52,7 +52,7 @@ class UnknownEvent(DomainError):
 D = TypeVar("D", bound="Data")
 
 
-class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
+class Data(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_only=True):
     """The `data` of a client's frame."""
 
 

@@ -1,8 +1,8 @@
 """Decides at the handshake who a socket belongs to: the origin first, then the access token.
 
-The token comes in the `Authorization` header, or for browsers in the subprotocol pair `parley.v1, bearer.<token>` (a token in
-the query string would end up in logs). A refusal is put into the scope; the consumer accepts and closes with its code, since a
-browser cannot see why a handshake was refused (RFC 6455, section 10.2 on origins).
+The token comes in the `Authorization` header, or for browsers in the subprotocol pair `parley.v1, bearer.<token>`; in
+the query string it would end up in logs. A refusal is put into the scope: the consumer accepts and closes with its
+code, since a browser cannot see why a handshake was refused (RFC 6455, section 10.2 on origins).
 """
 
 from __future__ import annotations

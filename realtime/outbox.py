@@ -1,4 +1,4 @@
-"""The way of a frame out to one socket: written at once while the server takes it, queued within bounds while it does not.
+"""The way of a frame out to one socket: written at once while the server takes it, queued within bounds otherwise.
 
 An ASGI server may suspend `send` until its peer reads (uvicorn, granian) or never (Daphne, whose own bound is
 `realtime.daphne_bounds`). Both are served without a task for each frame.

@@ -1,4 +1,4 @@
-"""Brings a client that comes back up to date: what it missed, or an explicit reset where that is too much. Never silence."""
+"""Brings a client that comes back up to date: what it missed, or an explicit reset. Never silence."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from realtime.handshake import TokenHandshake
 
 websocket_application = URLRouter(
     [
-        path("ws", TokenHandshake(ChatConsumer.as_asgi(), engine=engine)),  # type: ignore[arg-type]
-        re_path(r"", NoSuchPath.as_asgi()),  # type: ignore[arg-type]
+        path("ws", TokenHandshake(ChatConsumer.as_asgi(), engine=engine)),
+        re_path(r"", NoSuchPath.as_asgi()),
     ]
 )

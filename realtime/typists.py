@@ -17,7 +17,7 @@ EXPIRES_IN = 6
 
 
 class TypingBoard:
-    """Who is typing where, among this process's people. `tell` takes events to sockets; there is no commit to wait for."""
+    """Who is typing where, among this process's people. `tell` takes events to sockets at once: nothing is stored."""
 
     def __init__(self, *, in_database: Callable[..., Awaitable[Any]], tell: Callable[[Event], None]) -> None:
         self._in_database = in_database

@@ -9,7 +9,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -18,142 +17,321 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Chat',
+            name="Chat",
             fields=[
-                ('id', models.UUIDField(db_column='_id', default=chatproject.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('kind', models.CharField(choices=[('direct', 'Direct'), ('group', 'Group')], max_length=6)),
-                ('direct_key', models.CharField(db_column='directKey', editable=False, max_length=73, null=True, unique=True)),
-                ('title', messaging.fields.EncryptedField(associated=('id',), db_column='title', key_of='id', null=True)),
-                ('counter', models.BigIntegerField(default=0)),
-                ('last_seq', models.BigIntegerField(db_column='lastSeq', default=0)),
-                ('activity', models.UUIDField(default=chatproject.ids.uuid7, editable=False)),
-                ('changed_at', models.DateTimeField(db_column='changedAt', default=django.utils.timezone.now)),
-                ('created_at', models.DateTimeField(db_column='createdAt', default=django.utils.timezone.now)),
-                ('created_by', models.ForeignKey(db_column='createdBy', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.UUIDField(
+                        db_column="_id",
+                        default=chatproject.ids.uuid7,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("kind", models.CharField(choices=[("direct", "Direct"), ("group", "Group")], max_length=6)),
+                (
+                    "direct_key",
+                    models.CharField(db_column="directKey", editable=False, max_length=73, null=True, unique=True),
+                ),
+                (
+                    "title",
+                    messaging.fields.EncryptedField(associated=("id",), db_column="title", key_of="id", null=True),
+                ),
+                ("counter", models.BigIntegerField(default=0)),
+                ("last_seq", models.BigIntegerField(db_column="lastSeq", default=0)),
+                ("activity", models.UUIDField(default=chatproject.ids.uuid7, editable=False)),
+                ("changed_at", models.DateTimeField(db_column="changedAt", default=django.utils.timezone.now)),
+                ("created_at", models.DateTimeField(db_column="createdAt", default=django.utils.timezone.now)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        db_column="createdBy",
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'db_table': 'chats',
+                "db_table": "chats",
             },
         ),
         migrations.CreateModel(
-            name='ChatKey',
+            name="ChatKey",
             fields=[
-                ('chat', models.OneToOneField(db_column='_id', on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='data_key', serialize=False, to='messaging.chat')),
-                ('master_key_id', models.CharField(db_column='masterKeyId', db_index=True, max_length=32)),
-                ('wrapped', models.BinaryField(max_length=40)),
-                ('created_at', models.DateTimeField(db_column='createdAt', default=django.utils.timezone.now)),
+                (
+                    "chat",
+                    models.OneToOneField(
+                        db_column="_id",
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="data_key",
+                        serialize=False,
+                        to="messaging.chat",
+                    ),
+                ),
+                ("master_key_id", models.CharField(db_column="masterKeyId", db_index=True, max_length=32)),
+                ("wrapped", models.BinaryField(max_length=40)),
+                ("created_at", models.DateTimeField(db_column="createdAt", default=django.utils.timezone.now)),
             ],
             options={
-                'db_table': 'chat_keys',
+                "db_table": "chat_keys",
             },
         ),
         migrations.CreateModel(
-            name='Attachment',
+            name="Attachment",
             fields=[
-                ('id', models.UUIDField(db_column='_id', default=chatproject.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('name', messaging.fields.EncryptedField(associated=('chat_id', 'id', 'uploader_id'), key_of='chat_id')),
-                ('media_type', models.CharField(db_column='mediaType', max_length=100)),
-                ('size', models.BigIntegerField()),
-                ('created_at', models.DateTimeField(db_column='createdAt', default=django.utils.timezone.now)),
-                ('uploader', models.ForeignKey(db_column='uploaderId', on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('chat', models.ForeignKey(db_column='chatId', on_delete=django.db.models.deletion.CASCADE, related_name='attachments', to='messaging.chat')),
+                (
+                    "id",
+                    models.UUIDField(
+                        db_column="_id",
+                        default=chatproject.ids.uuid7,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                (
+                    "name",
+                    messaging.fields.EncryptedField(associated=("chat_id", "id", "uploader_id"), key_of="chat_id"),
+                ),
+                ("media_type", models.CharField(db_column="mediaType", max_length=100)),
+                ("size", models.BigIntegerField()),
+                ("created_at", models.DateTimeField(db_column="createdAt", default=django.utils.timezone.now)),
+                (
+                    "uploader",
+                    models.ForeignKey(
+                        db_column="uploaderId",
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "chat",
+                    models.ForeignKey(
+                        db_column="chatId",
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="attachments",
+                        to="messaging.chat",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'attachments',
+                "db_table": "attachments",
             },
         ),
         migrations.CreateModel(
-            name='Membership',
+            name="Membership",
             fields=[
-                ('id', models.UUIDField(db_column='_id', default=chatproject.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('role', models.CharField(choices=[('owner', 'Owner'), ('admin', 'Admin'), ('member', 'Member')], default='member', max_length=6)),
-                ('delivered_seq', models.BigIntegerField(db_column='deliveredSeq', default=0)),
-                ('read_seq', models.BigIntegerField(db_column='readSeq', default=0)),
-                ('joined_at', models.DateTimeField(db_column='joinedAt', default=django.utils.timezone.now)),
-                ('chat', models.ForeignKey(db_column='chatId', db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='messaging.chat')),
-                ('user', models.ForeignKey(db_column='userId', on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.UUIDField(
+                        db_column="_id",
+                        default=chatproject.ids.uuid7,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[("owner", "Owner"), ("admin", "Admin"), ("member", "Member")],
+                        default="member",
+                        max_length=6,
+                    ),
+                ),
+                ("delivered_seq", models.BigIntegerField(db_column="deliveredSeq", default=0)),
+                ("read_seq", models.BigIntegerField(db_column="readSeq", default=0)),
+                ("joined_at", models.DateTimeField(db_column="joinedAt", default=django.utils.timezone.now)),
+                (
+                    "chat",
+                    models.ForeignKey(
+                        db_column="chatId",
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to="messaging.chat",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        db_column="userId",
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'db_table': 'memberships',
+                "db_table": "memberships",
             },
         ),
         migrations.CreateModel(
-            name='Message',
+            name="Message",
             fields=[
-                ('id', models.UUIDField(db_column='_id', default=chatproject.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('content', messaging.fields.EncryptedField(associated=('chat_id', 'id', 'sender_id'), key_of='chat_id')),
-                ('type', models.CharField(choices=[('text', 'Text'), ('image', 'Image'), ('file', 'File'), ('system', 'System')], default='text', max_length=6)),
-                ('timestamp', models.DateTimeField(default=django.utils.timezone.now)),
-                ('seq', models.BigIntegerField()),
-                ('rev', models.BigIntegerField()),
-                ('client_id', models.UUIDField(db_column='clientId', default=chatproject.ids.uuid7, editable=False)),
-                ('edited_at', models.DateTimeField(blank=True, db_column='editedAt', null=True)),
-                ('deleted_at', models.DateTimeField(blank=True, db_column='deletedAt', null=True)),
-                ('attachment', models.ForeignKey(blank=True, db_column='attachmentId', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='messaging.attachment')),
-                ('chat', models.ForeignKey(db_column='chatId', db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='messaging.chat')),
-                ('receiver', models.ForeignKey(blank=True, db_column='receiverId', db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('sender', models.ForeignKey(db_column='senderId', db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.UUIDField(
+                        db_column="_id",
+                        default=chatproject.ids.uuid7,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                (
+                    "content",
+                    messaging.fields.EncryptedField(associated=("chat_id", "id", "sender_id"), key_of="chat_id"),
+                ),
+                (
+                    "type",
+                    models.CharField(
+                        choices=[("text", "Text"), ("image", "Image"), ("file", "File"), ("system", "System")],
+                        default="text",
+                        max_length=6,
+                    ),
+                ),
+                ("timestamp", models.DateTimeField(default=django.utils.timezone.now)),
+                ("seq", models.BigIntegerField()),
+                ("rev", models.BigIntegerField()),
+                ("client_id", models.UUIDField(db_column="clientId", default=chatproject.ids.uuid7, editable=False)),
+                ("edited_at", models.DateTimeField(blank=True, db_column="editedAt", null=True)),
+                ("deleted_at", models.DateTimeField(blank=True, db_column="deletedAt", null=True)),
+                (
+                    "attachment",
+                    models.ForeignKey(
+                        blank=True,
+                        db_column="attachmentId",
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="messaging.attachment",
+                    ),
+                ),
+                (
+                    "chat",
+                    models.ForeignKey(
+                        db_column="chatId",
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="messages",
+                        to="messaging.chat",
+                    ),
+                ),
+                (
+                    "receiver",
+                    models.ForeignKey(
+                        blank=True,
+                        db_column="receiverId",
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "sender",
+                    models.ForeignKey(
+                        db_column="senderId",
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'db_table': 'messages',
-                'permissions': (('read_content', 'Can read the content of messages (each reading is audited)'),),
+                "db_table": "messages",
+                "permissions": (("read_content", "Can read the content of messages (each reading is audited)"),),
             },
         ),
         migrations.CreateModel(
-            name='ContentAccess',
+            name="ContentAccess",
             fields=[
-                ('id', models.UUIDField(db_column='_id', default=chatproject.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('chat_id', models.UUIDField(db_column='chatId')),
-                ('read_at', models.DateTimeField(db_column='readAt', default=django.utils.timezone.now)),
-                ('administrator', models.ForeignKey(db_column='administratorId', on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('message', models.ForeignKey(db_column='messageId', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='messaging.message')),
+                (
+                    "id",
+                    models.UUIDField(
+                        db_column="_id",
+                        default=chatproject.ids.uuid7,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("chat_id", models.UUIDField(db_column="chatId")),
+                ("read_at", models.DateTimeField(db_column="readAt", default=django.utils.timezone.now)),
+                (
+                    "administrator",
+                    models.ForeignKey(
+                        db_column="administratorId",
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "message",
+                    models.ForeignKey(
+                        db_column="messageId",
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="messaging.message",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'content_accesses',
+                "db_table": "content_accesses",
             },
         ),
         migrations.AddIndex(
-            model_name='chat',
-            index=models.Index(fields=['direct_key'], name='chats_direct_key'),
+            model_name="chat",
+            index=models.Index(fields=["direct_key"], name="chats_direct_key"),
         ),
         migrations.AddIndex(
-            model_name='chat',
-            index=models.Index(fields=['activity'], name='chats_activity'),
+            model_name="chat",
+            index=models.Index(fields=["activity"], name="chats_activity"),
         ),
         migrations.AddIndex(
-            model_name='chat',
-            index=models.Index(fields=['changed_at'], name='chats_changed_at'),
+            model_name="chat",
+            index=models.Index(fields=["changed_at"], name="chats_changed_at"),
         ),
         migrations.AddIndex(
-            model_name='membership',
-            index=models.Index(fields=['chat', 'user'], name='memberships_chat_user'),
+            model_name="membership",
+            index=models.Index(fields=["chat", "user"], name="memberships_chat_user"),
         ),
         migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(fields=('chat', 'user'), name='memberships_chat_user_unique'),
+            model_name="membership",
+            constraint=models.UniqueConstraint(fields=("chat", "user"), name="memberships_chat_user_unique"),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(fields=['chat', 'seq'], name='messages_chat_seq'),
+            model_name="message",
+            index=models.Index(fields=["chat", "seq"], name="messages_chat_seq"),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(fields=['chat', 'rev'], name='messages_chat_rev'),
+            model_name="message",
+            index=models.Index(fields=["chat", "rev"], name="messages_chat_rev"),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(fields=['chat', 'timestamp'], name='messages_chat_timestamp'),
+            model_name="message",
+            index=models.Index(fields=["chat", "timestamp"], name="messages_chat_timestamp"),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(fields=['client_id', 'sender'], name='messages_client_sender'),
+            model_name="message",
+            index=models.Index(fields=["client_id", "sender"], name="messages_client_sender"),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.UniqueConstraint(fields=('chat', 'seq'), name='messages_chat_seq_unique'),
+            model_name="message",
+            constraint=models.UniqueConstraint(fields=("chat", "seq"), name="messages_chat_seq_unique"),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.UniqueConstraint(fields=('client_id', 'sender'), name='messages_client_sender_unique'),
+            model_name="message",
+            constraint=models.UniqueConstraint(fields=("client_id", "sender"), name="messages_client_sender_unique"),
         ),
     ]

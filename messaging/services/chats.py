@@ -1,6 +1,6 @@
 """Opens chats and changes their titles, members and roles.
 
-Each change of a group is told by a message of type `system` in the chat's own line of numbers, so a resync brings it too.
+Each change of a group is told by a `system` message in the chat's own line of numbers, so a resync brings it too.
 """
 
 from __future__ import annotations
@@ -212,5 +212,7 @@ def _tell(
     """Store the system message of a change; its sender is the one who made it."""
     told = {"action": action, "userId": str(about) if about else None, "title": title, "role": role}
     store_one(
-        Draft(sender_id=actor_id, chat_id=chat_id, type=MessageType.SYSTEM, content=json.dumps(told, ensure_ascii=False))
+        Draft(
+            sender_id=actor_id, chat_id=chat_id, type=MessageType.SYSTEM, content=json.dumps(told, ensure_ascii=False)
+        )
     )

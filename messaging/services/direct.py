@@ -29,7 +29,8 @@ def find(pairs: Iterable[tuple[UUID, UUID]]) -> dict[str, UUID]:
     wanted = {direct_key(*pair) for pair in pairs}
     if not wanted:
         return {}
-    return dict(Chat.objects.filter(direct_key__in=wanted).values_list("direct_key", "id"))
+    rows = Chat.objects.filter(direct_key__in=wanted).values_list("direct_key", "id")
+    return {str(key): chat_id for key, chat_id in rows}
 
 
 def open_chats(pairs: Iterable[tuple[UUID, UUID]]) -> dict[str, UUID]:

@@ -1,7 +1,7 @@
-"""The only writer of messages: takes many drafts, because one transaction for a batch costs little more than one for one.
+"""The only writer of messages. It takes many drafts: one transaction for a batch costs little more than for one.
 
-A draft that may not be stored gives its error and disturbs no other. Sends are idempotent: the client's id is unique for
-its sender for ever, and a repeated draft gets the message that the first one became.
+A draft that may not be stored gives its error and disturbs no other. Sends are idempotent: the client's id is unique
+for its sender for ever, and a repeated draft gets the message that the first one became.
 """
 
 from __future__ import annotations
