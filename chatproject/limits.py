@@ -5,7 +5,7 @@ The counting is django-ratelimit's: fixed windows, one counter for each rule and
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, auto, unique
 
 import structlog
 from django.conf import settings
@@ -17,24 +17,40 @@ from chatproject.errors import DomainError
 log = structlog.get_logger("parley.limits")
 
 
+@unique
 class Rule(Enum):
-    """What is limited, and how often in which time. Settings may override a rate by the rule's name."""
+    """What is limited; `RATES` says how often in which time."""
 
-    REGISTER = "20/h"
-    LOGIN = "10/m"
-    LOGIN_ACCOUNT = "30/h"
-    REFRESH = "60/m"
-    SEARCH = "60/m"
-    SEND = "240/m"
-    UPLOAD = "60/m"
-    TYPING = "120/m"
-    SOCKET = "60/m"
-    COMMAND = "600/m"
+    REGISTER = auto()
+    LOGIN = auto()
+    LOGIN_ACCOUNT = auto()
+    REFRESH = auto()
+    SEARCH = auto()
+    SEND = auto()
+    UPLOAD = auto()
+    TYPING = auto()
+    SOCKET = auto()
+    COMMAND = auto()
 
     @property
     def rate(self) -> str:
-        """The rate in force, as `count/period`."""
-        return str(settings.PARLEY_RATES.get(self.name, self.value))
+        """The rate in force, as `count/period`; settings may override it by the rule's name."""
+        return str(settings.PARLEY_RATES.get(self.name, RATES[self]))
+
+
+# Not the members' values: two members with the same value would be one, with one counter.
+RATES = {
+    Rule.REGISTER: "20/h",
+    Rule.LOGIN: "10/m",
+    Rule.LOGIN_ACCOUNT: "30/h",
+    Rule.REFRESH: "60/m",
+    Rule.SEARCH: "60/m",
+    Rule.SEND: "240/m",
+    Rule.UPLOAD: "60/m",
+    Rule.TYPING: "120/m",
+    Rule.SOCKET: "60/m",
+    Rule.COMMAND: "600/m",
+}
 
 
 class RateLimited(DomainError):
