@@ -48,4 +48,4 @@ HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
 
 # Before the first start and after each update: docker run --rm ... parley python manage.py migrate
-CMD ["daphne", "-b", "0.0.0.0", "-p", "8000", "chatproject.asgi:application"]
+CMD ["daphne", "--verbosity", "0", "-b", "0.0.0.0", "-p", "8000", "chatproject.asgi:application"]

@@ -14,7 +14,7 @@ NEW_ENOUGH := 'import sys; sys.exit(sys.version_info < (3, 11))'
 BIN := .venv/bin
 MANAGE := $(BIN)/python manage.py
 SECRETS := $(PARLEY_DATA_DIR)/secrets.env
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -34,7 +34,7 @@ run: migrate web .make/static ## Install what is missing, build, migrate and ser
 	@echo "  administrator make admin, then http://$(HOST):$(PORT)/admin/"
 	@echo "  stop          Ctrl-C"
 	@echo
-	@exec $(BIN)/daphne -b $(HOST) -p $(PORT) chatproject.asgi:application
+	@exec $(BIN)/daphne --verbosity 0 -b $(HOST) -p $(PORT) chatproject.asgi:application
 
 admin: migrate ## Create an administrator
 	@$(MANAGE) createsuperuser

@@ -194,7 +194,7 @@ def make_daphne(
         "PARLEY_RATE_LIMITS": "off",
     }
     port = free_port()
-    command = [sys.executable, "-m", "daphne", "--bind", LOOPBACK, "--port", str(port), *arguments]
+    command = [sys.executable, "-m", "daphne", "--verbosity", "0", "--bind", LOOPBACK, "--port", str(port), *arguments]
     return Daphne(
         name=f"daphne on port {port}",
         command=[*command, "chatproject.asgi:application"],
