@@ -18,6 +18,12 @@ from chatproject.events import Event
 PASSWORD = "correct horse battery staple"
 
 
+class JSONClient(APIClient):
+    """Sends JSON unless told otherwise."""
+
+    default_format = "json"
+
+
 @pytest.fixture(autouse=True)
 def _cheap_and_clean(settings: Any, tmp_path: Path) -> Iterator[None]:
     """Hash cheaply, keep files in a directory of the test, and forget the rate limits' counters."""
@@ -61,7 +67,7 @@ def ada(sign_up: Callable[..., SignedIn], request: pytest.FixtureRequest) -> Sig
 @pytest.fixture
 def api() -> APIClient:
     """A client that nobody is signed in with."""
-    return APIClient()
+    return JSONClient()
 
 
 @pytest.fixture
@@ -69,7 +75,7 @@ def client_of() -> Callable[[SignedIn], APIClient]:
     """Return a function that makes somebody's client."""
 
     def make(person: SignedIn) -> APIClient:
-        client = APIClient()
+        client = JSONClient()
         client.credentials(HTTP_AUTHORIZATION=f"Bearer {person.tokens.access_token}")
         return client
 
