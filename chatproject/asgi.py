@@ -18,7 +18,7 @@ from realtime.daphne_bounds import install  # noqa: E402
 from realtime.engine import engine  # noqa: E402
 from realtime.routing import websocket_application  # noqa: E402
 
-install()
+install(on_shutdown=engine.stop)
 
 _by_protocol = ProtocolTypeRouter(
     {"http": BodyLimit(django_application), "websocket": websocket_application}  # type: ignore[arg-type]

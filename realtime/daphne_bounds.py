@@ -9,9 +9,12 @@ while it arrives. On another ASGI server this module does nothing.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from daphne import http_protocol, ws_protocol
+import structlog
+from daphne import http_protocol, server, ws_protocol
+from twisted.internet.defer import Deferred
 
 from chatproject.body_limit import KIB, UPLOADS
 from realtime.sockets import CloseCode
@@ -23,6 +26,11 @@ INBOUND_LIMIT = 1024
 OUTBOUND_BYTES = KIB * KIB
 """Bytes written and not yet taken by the peer's kernel at which the socket is closed."""
 LARGEST_BODY = max(UPLOADS.values()) + KIB * KIB
+
+SHUTDOWN_SECONDS = 8
+"""How long sockets and what is under way may take to end; Daphne's own end follows."""
+
+log = structlog.get_logger("parley.daphne")
 
 _REFUSAL_BODY = b'{"error":{"code":"body_too_large","message":"The body is too large.","fields":{},"requestId":null}}'
 _REFUSAL = (
@@ -74,9 +82,9 @@ class BoundedSocket(ws_protocol.WebSocketProtocol):  # type: ignore[misc]
             self._shut(CloseCode.SLOW_CONSUMER)
 
     def serverClose(self, code: int | None = None) -> None:  # noqa: N802
-        """Close with the name of the code as its reason, which Daphne drops."""
+        """Close with the name of the code as its reason, which Daphne drops, and with 1012, which autobahn refuses."""
         names = {int(known): known.name.lower() for known in CloseCode}
-        self.sendClose(code=1000 if code is None else code, reason=names.get(code or 0))
+        self.sendCloseFrame(code=code or 1000, reasonUtf8=names.get(code or 0, "").encode(), isReply=False)
 
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:  # noqa: N802, N803
         """Tell the application of the end, also when it was a bound that ended the socket."""
@@ -122,7 +130,28 @@ class BoundedRequest(http_protocol.WebRequest):  # type: ignore[misc]
             self.channel.transport.loseConnection()
 
 
-def install() -> None:
-    """Put the bounds into Daphne; where another server serves, nothing uses them."""
+def install(*, on_shutdown: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Put the bounds into Daphne; where another server serves, nothing uses them.
+
+    `on_shutdown` runs after SIGTERM or SIGINT, when no new connection is accepted any more and before the applications of
+    the open ones are cancelled, which is the first that Daphne itself would do.
+    """
+    kill_all_applications = server.Server.kill_all_applications
+
+    async def drain() -> None:
+        try:
+            await asyncio.wait_for(on_shutdown(), SHUTDOWN_SECONDS)
+        except TimeoutError:
+            log.warning("daphne.drain_cut_short", seconds=SHUTDOWN_SECONDS)
+
+    def drain_and_kill(self: server.Server) -> Deferred[Any]:
+        for listening in self.listeners:
+            listening.addCallback(lambda port: port.stopListening())
+        drained = Deferred.fromFuture(asyncio.ensure_future(drain()))
+        drained.addErrback(lambda failure: log.error("daphne.drain_failed", error=failure.getErrorMessage()))
+        drained.addCallback(lambda _: kill_all_applications(self))
+        return drained
+
+    server.Server.kill_all_applications = drain_and_kill
     ws_protocol.WebSocketFactory.protocol = BoundedSocket
     http_protocol.WebRequest = BoundedRequest

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -49,6 +50,7 @@ SESSION_CHECK = 3.0
 SYNC_OVERLAP = timedelta(seconds=10)
 """How far a look at moved chats reaches back behind the one before: commits and clocks are not in step."""
 SUBMIT_SECONDS = 30
+CLOSING_SECONDS = 2.0
 
 
 class Engine:
@@ -84,10 +86,12 @@ class Engine:
         if self.loop is None:
             return
         await self.batcher.drain()
-        set_writer(None)
-        set_publisher(None)
         for socket in self.hub.all_sockets():
             socket.close(CloseCode.RESTARTING)
+        await self._wait_for_sockets()
+        await self.batcher.drain()
+        set_writer(None)
+        set_publisher(None)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -98,6 +102,12 @@ class Engine:
             await asyncio.gather(*(self.loop.run_in_executor(executor, connections.close_all) for _ in range(threads)))
             executor.shutdown()
         self.loop = None
+
+    async def _wait_for_sockets(self) -> None:
+        """Give clients a moment to answer the close."""
+        deadline = time.monotonic() + CLOSING_SECONDS
+        while len(self.hub) and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
 
     # --- Work in threads ----------------------------------------------------------------------------------------------
 
