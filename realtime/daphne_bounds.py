@@ -133,8 +133,8 @@ class BoundedRequest(http_protocol.WebRequest):  # type: ignore[misc]
 def install(*, on_shutdown: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Put the bounds into Daphne; where another server serves, nothing uses them.
 
-    `on_shutdown` runs after SIGTERM or SIGINT, when no new connection is accepted any more and before the applications of
-    the open ones are cancelled, which is the first that Daphne itself would do.
+    `on_shutdown` runs after SIGTERM or SIGINT, when no new connection is accepted any more and before the applications
+    of the open ones are cancelled, which is the first that Daphne itself would do.
     """
     kill_all_applications = server.Server.kill_all_applications
 

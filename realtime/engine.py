@@ -106,7 +106,7 @@ class Engine:
     async def _wait_for_sockets(self) -> None:
         """Give clients a moment to answer the close."""
         deadline = time.monotonic() + CLOSING_SECONDS
-        while len(self.hub) and time.monotonic() < deadline:
+        while len(self.hub) and time.monotonic() < deadline:  # noqa: ASYNC110  once in a life, not worth an event
             await asyncio.sleep(0.02)
 
     # --- Work in threads ----------------------------------------------------------------------------------------------
