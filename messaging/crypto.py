@@ -2,8 +2,7 @@
 
 A sealed value is `version (1 byte) | nonce (12) | ciphertext | tag (16)`: AES-256-GCM (NIST SP 800-38D) with a fresh
 random nonce. The associated data binds it to its place, so that a ciphertext moved to another row or field does not
-open.
-Data keys are wrapped with AES-256 key wrap (RFC 3394).
+open. Data keys are wrapped with AES-256 key wrap (RFC 3394).
 """
 
 from __future__ import annotations
@@ -43,9 +42,14 @@ def seal(cipher: AESGCM, plaintext: bytes, associated_data: bytes) -> bytes:
     return _PREFIX + nonce + cipher.encrypt(nonce, plaintext, associated_data)
 
 
+def is_sealed(value: bytes) -> bool:
+    """Tell whether this has the form of a sealed value; whether it is genuine is for `unseal` to find."""
+    return len(value) >= OVERHEAD and value[0] == VERSION
+
+
 def unseal(cipher: AESGCM, sealed: bytes, associated_data: bytes) -> bytes:
     """Return the plaintext of `seal`. Raises `DecryptionError`."""
-    if len(sealed) < OVERHEAD or sealed[0] != VERSION:
+    if not is_sealed(sealed):
         raise DecryptionError("not a sealed value of a known version")
     try:
         return cipher.decrypt(sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :], associated_data)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, overload
 from uuid import UUID
 
 from django.core import checks
-from django.core.exceptions import FieldError
+from django.core.exceptions import FieldError, ValidationError
 from django.db import models
+from django.db.models.query_utils import DeferredAttribute
 
 from messaging import keys
-from messaging.crypto import DecryptionError, seal, unseal
+from messaging.crypto import DecryptionError, UnknownMasterKey, is_sealed, seal, unseal
 
 if TYPE_CHECKING:
     _BinaryField = models.BinaryField[Any, Any]
@@ -33,38 +34,46 @@ class Sealed(bytes):
     __slots__ = ()
 
 
-class _DecryptOnRead:
+class Restored(Sealed):
+    """A ciphertext out of a backup, on its way to the database as it is: reading it does not decrypt it.
+
+    Its key may not be there yet while the backup is loaded (`loaddata`).
+    """
+
+    __slots__ = ()
+
+
+class _DecryptOnRead(DeferredAttribute):
     """The model attribute: holds text or a ciphertext, and gives text."""
 
-    def __init__(self, field: EncryptedField) -> None:
-        self.field = field
-        self.name = field.attname
+    field: EncryptedField
 
     @overload
-    def __get__(self, instance: None, owner: type) -> _DecryptOnRead: ...
+    def __get__(self, instance: None, cls: type | None = None) -> _DecryptOnRead: ...
     @overload
-    def __get__(self, instance: models.Model, owner: type) -> str | None: ...
-    def __get__(self, instance: models.Model | None, owner: type) -> _DecryptOnRead | str | None:
+    def __get__(self, instance: models.Model, cls: type | None = None) -> str | None: ...
+    def __get__(self, instance: models.Model | None, cls: type | None = None) -> _DecryptOnRead | str | None:
         if instance is None:
             return self
-        if self.name not in instance.__dict__:
-            instance.refresh_from_db(fields=[self.name])
-        value = instance.__dict__[self.name]
-        if isinstance(value, Sealed):
+        value = self.field.held(instance)
+        if isinstance(value, Sealed) and not isinstance(value, Restored):
             value = self.field.open(instance, value)
-            instance.__dict__[self.name] = value
-        return value  # type: ignore[no-any-return]
+            instance.__dict__[self.field.attname] = value
+        return value  # type: ignore[return-value]
 
     def __set__(self, instance: models.Model, value: str | bytes | None) -> None:
-        instance.__dict__[self.name] = value
+        instance.__dict__[self.field.attname] = value
 
 
 class EncryptedField(_BinaryField):
     """Text under AES-256-GCM.
 
     `associated` names the attributes of the row that the ciphertext is bound to, beside the field's own name; they must
-    not change once the row is saved. `key_of` names the attribute that holds the chat's id.
+    not change once the row is saved. `key_of` names the attribute that holds the chat's id. Text is saved through its
+    instance (`save`, `bulk_create`); `update`, `bulk_update` and look-ups by text raise `FieldError`.
     """
+
+    descriptor_class = _DecryptOnRead
 
     def __init__(self, *args: Any, associated: tuple[str, ...], key_of: str, **kwargs: Any) -> None:
         self.associated = tuple(associated)
@@ -86,10 +95,17 @@ class EncryptedField(_BinaryField):
             found.append(checks.Error("EncryptedField must be bound to the row's id", obj=self, id="messaging.E001"))
         return found
 
-    def contribute_to_class(self, cls: type[models.Model], name: str, private_only: bool = False) -> None:
-        """Install the attribute that decrypts when it is read."""
-        super().contribute_to_class(cls, name, private_only)
-        setattr(cls, self.attname, _DecryptOnRead(self))
+    def get_default(self) -> Any:
+        """Return text, where a binary field would give empty bytes."""
+        default = super().get_default()
+        return "" if default == b"" else default
+
+    def held(self, instance: models.Model) -> str | bytes | None:
+        """Return what the instance holds, text or ciphertext; a deferred value is fetched, with one query."""
+        if self.attname not in instance.__dict__:
+            rows = type(instance)._base_manager.using(instance._state.db).filter(pk=instance.pk)
+            instance.__dict__[self.attname] = rows.values_list(self.attname, flat=True).get()
+        return instance.__dict__[self.attname]  # type: ignore[no-any-return]
 
     def associated_data(self, instance: models.Model) -> bytes:
         """Return `table.column` and the bound ids, in their order, as the AEAD's associated data."""
@@ -107,19 +123,18 @@ class EncryptedField(_BinaryField):
         try:
             cipher = keys.cipher(getattr(instance, self.key_of))
             return unseal(cipher, value, self.associated_data(instance)).decode("utf-8")
-        except (DecryptionError, keys.KeyDestroyed, UnicodeDecodeError) as error:
-            raise Unreadable(f"{instance._meta.label} {instance.pk}: {error}") from None
+        except (DecryptionError, UnknownMasterKey, keys.KeyDestroyed, UnicodeDecodeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise Unreadable(f"{instance._meta.label} {instance.pk}: {reason}") from None
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Sealed | None:
         """Keep what the database holds as it is."""
         return None if value is None else Sealed(bytes(value))
 
-    def pre_save(self, model_instance: models.Model, add: bool) -> Sealed | None:
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
         """Encrypt on the way to the database; a value that was never read goes back as it came."""
-        value = model_instance.__dict__.get(self.attname)
-        if isinstance(value, str):
-            return self.close(model_instance, value)
-        return value
+        value = self.held(model_instance)
+        return self.close(model_instance, value) if isinstance(value, str) else value
 
     def get_prep_value(self, value: Any) -> Any:
         """Let ciphertext pass, and nothing else: text has no row to be bound to here."""
@@ -127,14 +142,26 @@ class EncryptedField(_BinaryField):
             raise FieldError(f"{self.name} is encrypted: save it through its instance; it cannot be looked up.")
         return super().get_prep_value(value)
 
+    def value_from_object(self, obj: models.Model) -> Any:
+        """Return what the object holds, for `value_to_string`; nothing is decrypted for it."""
+        return self.held(obj)
+
     def value_to_string(self, obj: models.Model) -> str:
         """Serialise the ciphertext, never the text (`dumpdata`)."""
         value = self.pre_save(obj, add=False)
         return "" if value is None else b64encode(value).decode("ascii")
 
     def to_python(self, value: Any) -> Any:
-        """Read what `value_to_string` wrote (`loaddata`)."""
-        return Sealed(b64decode(value)) if isinstance(value, str) and value else None
+        """Read what `value_to_string` wrote (`loaddata`). Raises `ValidationError`."""
+        if isinstance(value, Sealed) or not value:
+            return value or None
+        try:
+            restored = Restored(b64decode(value, validate=True))
+        except (TypeError, ValueError):
+            restored = Restored()
+        if not is_sealed(restored):
+            raise ValidationError(f"{self.name} is encrypted: a backup holds its ciphertext.", code="not_sealed")
+        return restored
 
     def clean(self, value: Any, model_instance: models.Model | None) -> Any:
         """Leave text alone: its rules are the services'."""

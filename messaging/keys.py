@@ -9,10 +9,13 @@ from collections.abc import Iterable
 from functools import lru_cache
 from uuid import UUID
 
+import structlog
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
-from messaging.crypto import MasterKeys, WrappedKey, generate_data_key
+from messaging.crypto import DecryptionError, MasterKeys, UnknownMasterKey, WrappedKey, generate_data_key
+
+log = structlog.get_logger("parley.keys")
 
 CACHED_CIPHERS = 10_000
 CACHE_SECONDS = 300.0
@@ -81,7 +84,11 @@ def create(chat_ids: Iterable[UUID]) -> None:
 
 
 def preload(chat_ids: Iterable[UUID]) -> None:
-    """Fetch the ciphers of many chats with one query. A chat without a key is passed over."""
+    """Fetch the ciphers of many chats with one query.
+
+    A chat whose key is missing or cannot be unwrapped is passed over, so that it does not spoil the others; `cipher`
+    tells what is wrong with it.
+    """
     from messaging.models import ChatKey  # noqa: PLC0415
 
     missing = [chat_id for chat_id in set(chat_ids) if _cache.get(chat_id) is None]
@@ -89,18 +96,32 @@ def preload(chat_ids: Iterable[UUID]) -> None:
         return
     rows = ChatKey.objects.filter(chat_id__in=missing).values_list("chat_id", "master_key_id", "wrapped")
     for chat_id, master_key_id, wrapped in rows:
-        _cache.put(chat_id, AESGCM(master_keys().unwrap(WrappedKey(master_key_id, bytes(wrapped)))))
+        try:
+            _cache.put(chat_id, _unwrap(master_key_id, wrapped))
+        except (DecryptionError, UnknownMasterKey) as error:
+            log.error("keys.unusable", chat_id=str(chat_id), master_key_id=master_key_id, reason=type(error).__name__)
 
 
 def cipher(chat_id: UUID) -> AESGCM:
-    """Return the chat's cipher. Raises `KeyDestroyed`, and `UnknownMasterKey` when its master key is not configured."""
+    """Return the chat's cipher.
+
+    Raises `KeyDestroyed`, `UnknownMasterKey` when its master key is not configured, and `DecryptionError` when its
+    wrapped key was altered.
+    """
+    from messaging.models import ChatKey  # noqa: PLC0415
+
     found = _cache.get(chat_id)
     if found is None:
-        preload([chat_id])
-        found = _cache.get(chat_id)
-    if found is None:
-        raise KeyDestroyed(str(chat_id))
+        row = ChatKey.objects.filter(chat_id=chat_id).values_list("master_key_id", "wrapped").first()
+        if row is None:
+            raise KeyDestroyed(str(chat_id))
+        found = _unwrap(*row)
+        _cache.put(chat_id, found)
     return found
+
+
+def _unwrap(master_key_id: str, wrapped: bytes | memoryview) -> AESGCM:
+    return AESGCM(master_keys().unwrap(WrappedKey(master_key_id, bytes(wrapped))))
 
 
 def forget(chat_id: UUID | None = None) -> None:
