@@ -128,7 +128,7 @@ web/dist/index.html: .make/web web/node_modules/.package-lock.json
 	@touch $@
 
 web/node_modules/.package-lock.json: .make/web-lock
-	@node -e 'process.exit(parseInt(process.versions.node) < 20)' || \
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || \
 		{ echo "The web client needs Node.js 20 or newer, this is $$(node --version)" >&2; exit 1; }
 	@echo "Installing the web client's packages"
 	@cd web && npm ci --no-audit --no-fund --loglevel error
