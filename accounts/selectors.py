@@ -103,12 +103,12 @@ def search_users(*, query: str, limit: int, viewer_id: UUID) -> list[User]:
 
     A name holds no `@`, so each query is one look-up in one index. Sorted by name.
     """
-    match = Q(email=normalize_email(query)) if "@" in query else _name_begins_with(username_key(query.strip()))
+    match = Q(email=normalize_email(query)) if "@" in query else name_begins_with(username_key(query.strip()))
     found = User.objects.filter(match, is_active=True).exclude(pk=viewer_id).order_by("username_key")
     return list(found[:limit])
 
 
-def _name_begins_with(prefix: str) -> Q:
+def name_begins_with(prefix: str) -> Q:
     """Return the condition in the form that each database answers from its index."""
     if db.vendor() == "postgresql":
         return Q(username_key__startswith=prefix)

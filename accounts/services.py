@@ -60,11 +60,7 @@ def register(*, username: str, email: str, password: str, device: Device = UNKNO
     Raises `InvalidInput` with the code `taken` for a name or address in use, and with the validators' codes for a weak
     password.
     """
-    user = User(username=AbstractBaseUser.normalize_username(username), email=normalize_email(email))
-    _check_free(user)
-    _check_strength(password, user=user, field="password")
-    # Hashing takes its time on purpose, so it is done before the transaction, which keeps others waiting.
-    user.password = hashers.make_password(prepare(password))
+    user = _new_user(username=username, email=email, password=password)
     try:
         tokens = _store_new_user(user, device)
     except IntegrityError:
@@ -73,10 +69,42 @@ def register(*, username: str, email: str, password: str, device: Device = UNKNO
     return SignedIn(user=user, tokens=tokens)
 
 
+def create_user(*, username: str, email: str, password: str | None) -> User:
+    """Store a new user without signing them in, for administrators. Nobody can sign in without a password (None).
+
+    Raises as `register`.
+    """
+    user = _new_user(username=username, email=email, password=password)
+    try:
+        _insert_user(user)
+    except IntegrityError:
+        _raise_taken(user)
+    log.info("user.created", user_id=str(user.pk))
+    return user
+
+
+def _new_user(*, username: str, email: str, password: str | None) -> User:
+    """Return a user who could be stored, as far as can be told by now. Raises `InvalidInput`."""
+    user = User(username=AbstractBaseUser.normalize_username(username), email=normalize_email(email))
+    _check_free(user)
+    if password is None:
+        user.set_unusable_password()
+        return user
+    _check_strength(password, user=user, field="password")
+    # Hashing takes its time on purpose, so it is done before the transaction, which keeps others waiting.
+    user.password = hashers.make_password(prepare(password))
+    return user
+
+
 @transactional()
-def _store_new_user(user: User, device: Device) -> TokenPair:
+def _insert_user(user: User) -> None:
     _check_free(user)
     user.save(force_insert=True)
+
+
+@transactional()
+def _store_new_user(user: User, device: Device) -> TokenPair:
+    _insert_user(user)
     return sessions.open_session(user_id=user.pk, device=device)
 
 
@@ -205,6 +233,24 @@ def deactivate_user(*, user_id: UUID) -> None:
         raise UserNotFound
     sessions.end_sessions(user_id=user_id, reason=EndReason.DEACTIVATED)
     log.info("user.deactivated", user_id=str(user_id))
+
+
+@transactional()
+def reactivate_user(*, user_id: UUID) -> None:
+    """Let a user in again; they have to sign in anew. Raises `UserNotFound`."""
+    if not User.objects.filter(pk=user_id).update(is_active=True):
+        raise UserNotFound
+    log.info("user.reactivated", user_id=str(user_id))
+
+
+def withdraw_password(*, user_id: UUID) -> None:
+    """Take a user's password away, for administrators: until they get a new one nobody can sign in; sessions end.
+
+    Raises `UserNotFound`.
+    """
+    if not User.objects.filter(pk=user_id).exists():
+        raise UserNotFound
+    _set_password(user_id, hashers.make_password(None))
 
 
 def update_profile(*, user_id: UUID, changes: Mapping[str, str]) -> User:

@@ -1,5 +1,6 @@
 """Everything that writes chats and messages; each call is one transaction, and publishes after it."""
 
+from messaging.services.audit import read_content
 from messaging.services.changing import delete_message, edit_message
 from messaging.services.chats import (
     add_members,
@@ -22,6 +23,7 @@ __all__ = [
     "edit_message",
     "mark_delivered",
     "mark_read",
+    "read_content",
     "remove_member",
     "rename_chat",
     "store",

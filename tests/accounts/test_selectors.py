@@ -189,7 +189,7 @@ def test_search_has_a_limit(ada: SignedIn, sign_up: Callable[..., SignedIn]) -> 
 
 def test_search_by_name_uses_the_index(ada: SignedIn) -> None:
     """It does not grow slower with the number of users."""
-    found = User.objects.filter(selectors._name_begins_with("al"), is_active=True).order_by("username_key")
+    found = User.objects.filter(selectors.name_begins_with("al"), is_active=True).order_by("username_key")
 
     if db.vendor() != "sqlite":
         pytest.skip("the plan is SQLite's")
@@ -200,4 +200,4 @@ def test_search_on_postgresql_leaves_the_order_of_letters_to_it(monkeypatch: pyt
     """There a range would depend on the collation, while Django's index for patterns does not."""
     monkeypatch.setattr(db, "vendor", lambda: "postgresql")
 
-    assert selectors._name_begins_with("al").children == [("username_key__startswith", "al")]
+    assert selectors.name_begins_with("al").children == [("username_key__startswith", "al")]
