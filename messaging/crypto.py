@@ -8,7 +8,7 @@ open. Data keys are wrapped with AES-256 key wrap (RFC 3394).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
@@ -75,6 +75,9 @@ class MasterKeys:
 
     def __repr__(self) -> str:
         return f"<MasterKeys {', '.join(self._keys)}>"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
 
     def __contains__(self, key_id: str) -> bool:
         return key_id in self._keys
