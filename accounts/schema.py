@@ -179,7 +179,7 @@ logout = extend_schema(
     summary="Sign out: end this session and close its sockets",
     tags=["auth"],
     request=None,
-    responses={204: NOTHING, **errors(*AUTHENTICATION)},
+    responses={204: NOTHING, **errors(*BODY, *AUTHENTICATION)},
 )
 password = extend_schema(
     operation_id="changePassword",
@@ -263,7 +263,9 @@ user = extend_schema(
 picture = extend_schema(
     operation_id="getPicture",
     summary="Get somebody's uploaded picture",
-    description="A user's `profilePic` is this path. An `<img>` sends no token, so it needs none: `v` cannot be guessed.",
+    description=(
+        "A user's `profilePic` is this path. An `<img>` sends no token, so it needs none: `v` cannot be guessed."
+    ),
     tags=["user"],
     auth=[],
     parameters=[

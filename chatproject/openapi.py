@@ -1,14 +1,18 @@
-"""Describes failures in the OpenAPI document: one error component, and an example for each code an endpoint answers."""
+"""Describes what all endpoints share in the OpenAPI document: the one error shape, headers, tags and health checks.
+
+Each failure an endpoint may answer has an example. The document is served by `chatproject.docs`.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from copy import deepcopy
 from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from rest_framework import serializers
 
-from chatproject.errors import DomainError, InvalidInput
+from chatproject.errors import DomainError, InternalError, InvalidInput
 from chatproject.limits import RateLimited
 
 EXAMPLE_REQUEST_ID = "019a8c3e-5d0b-7c41-9f2e-6b1f0c9d2a11"
@@ -106,3 +110,131 @@ def _example(failure: type[DomainError]) -> OpenApiExample:
     if failure is RateLimited:
         error["retryAfter"] = 42
     return OpenApiExample(failure.code, value={"error": error}, response_only=True, status_codes=[str(failure.status)])
+
+
+# --- The document as a whole ------------------------------------------------------------------------------------------
+
+DESCRIPTION = """\
+A self-hosted, encrypted chat backend.
+
+Register or log in, press *Authorize* and paste the `accessToken`. Bodies are JSON and unknown fields are refused; times
+are RFC 3339 in UTC; ids are UUIDs. Every failure has the one shape `Error`, and its `code` is what programs decide by.
+Every answer has an `X-Request-ID`, which is in the server's log as well.
+
+Messages also travel live over a WebSocket at `/ws`: the repository's `docs/protocol.md` explains it and
+`docs/asyncapi.yaml` describes every frame.
+"""
+
+SERVERS = [
+    {"url": "/", "description": "The server that this document comes from"},
+    {"url": "http://127.0.0.1:8000", "description": "A development server (`make run`)"},
+]
+TAGS = [
+    {"name": "auth", "description": "Accounts, sign-in, tokens and the sessions they belong to."},
+    {"name": "user", "description": "Yourself and other people: profile, picture, status, search."},
+    {"name": "chat", "description": "Direct chats and groups: inbox, history, members, read marks."},
+    {"name": "message", "description": "Sending, editing and deleting messages."},
+    {"name": "attachment", "description": "Files that belong to a chat; they lie encrypted on disk."},
+    {"name": "health", "description": "For load balancers and orchestrators."},
+]
+_REQUEST_ID = {
+    "description": "Names this request in the server's log. A harmless one that the request brings is kept.",
+    "schema": {"type": "string"},
+}
+_HEADERS = {
+    "401": {"WWW-Authenticate": {"description": "The challenge (RFC 6750).", "schema": {"type": "string"}}},
+    "429": {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}},
+}
+
+
+class NotAcceptable(DomainError):
+    """Described here for the document alone; DRF raises its own."""
+
+    code, status, message = "not_acceptable", 406, "This representation is not available."
+
+
+def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Add to the generated document what no single view knows (a drf-spectacular postprocessing hook)."""
+    components = result["components"]
+    components["responses"] = {
+        "NotAcceptable": _shared_response(NotAcceptable, "No `Accept`ed media type can be answered with."),
+        "InternalError": _shared_response(InternalError, "Unexpected; the log has the traceback."),
+    }
+    components["headers"] = {"RequestId": _REQUEST_ID}
+    scheme = components["securitySchemes"]["accessToken"]
+    scheme["description"] = "The `accessToken` of sign-in or refresh; it holds for `expiresIn` seconds."
+    result["paths"].update(deepcopy(_HEALTH))
+    for operations in result["paths"].values():
+        for operation in operations.values():
+            _complete_responses(operation)
+    head = {"openapi": result.pop("openapi"), "info": result.pop("info")}
+    head["info"]["description"] = DESCRIPTION
+    return {**head, "servers": SERVERS, "tags": TAGS, **result}
+
+
+def _complete_responses(operation: dict[str, Any]) -> None:
+    """Add the failures of every endpoint, and the headers of every answer."""
+    responses = operation["responses"]
+    if not _takes_any_accept(operation):
+        responses["406"] = {"$ref": "#/components/responses/NotAcceptable"}
+    responses["500"] = {"$ref": "#/components/responses/InternalError"}
+    for status, response in responses.items():
+        if "$ref" not in response:
+            common = {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}}
+            response["headers"] = {**response.get("headers", {}), **common, **_HEADERS.get(status, {})}
+    in_order = sorted(responses.items())
+    responses.clear()
+    responses.update(in_order)
+
+
+def _takes_any_accept(operation: dict[str, Any]) -> bool:
+    """Tell whether the `Accept` header does not matter: for files, which are what they are, and for health checks."""
+    successes = [one for status, one in operation["responses"].items() if status.startswith("2")]
+    files = any(set(one.get("content", {})) - {"application/json"} for one in successes)
+    return files or "health" in operation["tags"]
+
+
+def _shared_response(failure: type[DomainError], description: str) -> dict[str, Any]:
+    example = _example(failure)
+    return {
+        "description": description,
+        "headers": {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}},
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/Error"},
+                "examples": {failure.__name__: {"value": example.value, "summary": failure.code}},
+            }
+        },
+    }
+
+
+def _health(operation_id: str, summary: str, responses: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "get": {
+            "operationId": operation_id,
+            "summary": summary,
+            "tags": ["health"],
+            "security": [{}],
+            "responses": responses,
+        }
+    }
+
+
+def _health_answer(description: str, value: dict[str, Any]) -> dict[str, Any]:
+    schema = {"type": "object", "properties": {"status": {"type": "string"}}, "required": ["status"]}
+    return {"description": description, "content": {"application/json": {"schema": schema, "example": value}}}
+
+
+_HEALTH = {
+    "/healthz": _health(
+        "healthz", "The process serves requests", {"200": _health_answer("It does.", {"status": "ok"})}
+    ),
+    "/readyz": _health(
+        "readyz",
+        "The process can do its work: database, keys and Redis are there",
+        {
+            "200": _health_answer("They are.", {"status": "ok"}),
+            "503": _health_answer("Something is missing; do not send requests here.", {"status": "unavailable"}),
+        },
+    ),
+}

@@ -189,7 +189,16 @@ _MEMBER_PATH = [_path("chat_id"), _path("user_id")]
 _MESSAGE_PATH = [_path("chat_id"), _path("message_id")]
 _GROUP = (ChatNotFound, DirectChatFixed, RoleRequired)
 _ENTRY = _answer(InboxEntrySerializer, ENTRY, "The chat.")
-_MESSAGE = _answer(MessageSerializer, MESSAGE, "The message.")
+_EDITED = _answer(
+    MessageSerializer,
+    {**MESSAGE, "content": "Tea at five? ☕", "rev": 42, "editedAt": "2026-01-31T12:01:30.000Z"},
+    "The message.",
+)
+_TOMBSTONE = _answer(
+    MessageSerializer,
+    {**MESSAGE, "content": "", "rev": 43, "deletedAt": "2026-01-31T12:02:00.000Z"},
+    "The message without its content.",
+)
 
 inbox = extend_schema(
     operation_id="listChats",
@@ -250,7 +259,7 @@ delete_chat = extend_schema(
     tags=["chat"],
     parameters=_CHAT_PATH,
     request=None,
-    responses={204: NOTHING, **errors(*AUTHENTICATION, *_GROUP)},
+    responses={204: NOTHING, **errors(*BODY, *AUTHENTICATION, *_GROUP)},
 )
 mark_read = extend_schema(
     operation_id="markRead",
@@ -288,7 +297,7 @@ remove_member = extend_schema(
     tags=["chat"],
     parameters=_MEMBER_PATH,
     request=None,
-    responses={204: NOTHING, **errors(*AUTHENTICATION, *_GROUP, PersonNotFound, LastOwner)},
+    responses={204: NOTHING, **errors(*BODY, *AUTHENTICATION, *_GROUP, PersonNotFound, LastOwner)},
 )
 send_message = extend_schema(
     operation_id="sendMessage",
@@ -298,6 +307,14 @@ send_message = extend_schema(
         "(or `Idempotency-Key` header) until it is answered: it is stored once."
     ),
     tags=["message"],
+    parameters=[
+        OpenApiParameter(
+            "Idempotency-Key",
+            OpenApiTypes.UUID,
+            OpenApiParameter.HEADER,
+            description="The same as `clientId` in the body, for clients that repeat requests by this header.",
+        )
+    ],
     request=SendSerializer,
     responses={
         201: _answer(MessageSerializer, MESSAGE, "Stored."),
@@ -316,7 +333,7 @@ edit_message = extend_schema(
     parameters=_MESSAGE_PATH,
     request=EditSerializer,
     responses={
-        200: _MESSAGE,
+        200: _EDITED,
         **errors(
             *BODY, *AUTHENTICATION, ChatNotFound, MessageNotFound, NotMessageSender, MessageIsDeleted, RateLimited
         ),
@@ -329,5 +346,5 @@ delete_message = extend_schema(
     tags=["message"],
     parameters=_MESSAGE_PATH,
     request=None,
-    responses={200: _MESSAGE, **errors(*AUTHENTICATION, ChatNotFound, MessageNotFound, NotMessageSender)},
+    responses={200: _TOMBSTONE, **errors(*BODY, *AUTHENTICATION, ChatNotFound, MessageNotFound, NotMessageSender)},
 )
