@@ -58,9 +58,8 @@ def sign_up() -> Callable[..., SignedIn]:
 
 
 @pytest.fixture
-def ada(sign_up: Callable[..., SignedIn], request: pytest.FixtureRequest) -> SignedIn:
+def ada(db: None, sign_up: Callable[..., SignedIn]) -> SignedIn:
     """Ada, signed in."""
-    request.getfixturevalue("transactional_db" if "published" in request.fixturenames else "db")
     return sign_up("ada")
 
 
