@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from chatproject.errors import DomainError, InvalidInput, body_of
+from realtime.catalogue import Told
 
 FRAME_BYTES: Final = 64 * 1024
 FRAME_ID_LENGTH: Final = 64
@@ -208,5 +209,5 @@ def ack_frame(frame_id: FrameId, data: Any) -> str:
 
 def error_frame(frame_id: FrameId | None, error: DomainError) -> str:
     """Write the error of one frame: an ack where it had an id, the event `error` otherwise."""
-    head: dict[str, Any] = {"event": "error"} if frame_id is None else {"ack": frame_id}
+    head: dict[str, Any] = {"event": Told.ERROR} if frame_id is None else {"ack": frame_id}
     return encode({**head, **body_of(error)}).decode()

@@ -1,0 +1,34 @@
+"""Names every event that the server says over a socket; `docs/asyncapi.yaml` describes the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+from chatproject.events import Event
+
+
+class Told(StrEnum):
+    """What sockets are told by `realtime` itself, beside the events that services publish."""
+
+    HELLO = "hello"
+    SYNC = "sync"
+    SYNC_DONE = "sync:done"
+    SYNC_RESET = "sync:reset"
+    SESSION_END = "session:end"
+    ERROR = "error"
+
+
+def published() -> Iterator[type[Event]]:
+    """Yield each kind of event that is published under a name of its own."""
+    waiting = [Event]
+    while waiting:
+        kind = waiting.pop()
+        waiting.extend(kind.__subclasses__())
+        if "name" in vars(kind):
+            yield kind
+
+
+def server_events() -> frozenset[str]:
+    """Return the names of all events that a client may get."""
+    return frozenset(Told) | {kind.name for kind in published()}
