@@ -1,8 +1,100 @@
-"""Health answers for load balancers: the process is up (`/healthz`), and it can do its work (`/readyz`)."""
+"""Health answers for load balancers: the process is up (`/healthz`), and it can do its work (`/readyz`).
+
+Both are public, so they tell which part is not there and nothing about it; the log and `manage.py doctor` say why.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+
+import structlog
 from django.http import HttpRequest, JsonResponse
+
+from realtime import health
+
+log = structlog.get_logger("parley.health")
+
+CACHE_SECONDS = 1.0
+
+Probe = Callable[[], Awaitable[None]]
+
+
+class _Threaded:
+    """A probe that runs in a thread, one at a time: while one hangs, the next call waits for it and starts no other."""
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function = function
+        self._running: Future[None] | None = None
+
+    async def __call__(self) -> None:
+        if self._running is None or self._running.done():
+            self._running = health.in_thread(self._function)
+        await asyncio.wrap_future(_copy(self._running))
+
+
+def _copy(source: Future[None]) -> Future[None]:
+    """Return a future with the same end, which may be cancelled without ending the source."""
+    copy: Future[None] = Future()
+
+    def settle(done: Future[None]) -> None:
+        if not copy.set_running_or_notify_cancel():
+            return
+        error = done.exception()
+        if error is None:
+            copy.set_result(None)
+        else:
+            copy.set_exception(error)
+
+    source.add_done_callback(settle)
+    return copy
+
+
+class Readiness:
+    """The state of the parts, asked for at most once a second."""
+
+    def __init__(self, probes: dict[str, Probe]) -> None:
+        self._probes = probes
+        self._asked_at = float("-inf")
+        self._states: dict[str, str] = {}
+
+    async def states(self) -> dict[str, str]:
+        """Return `ok`, `timeout`, `unavailable` or what a probe says, by the name of the part."""
+        if time.monotonic() - self._asked_at >= CACHE_SECONDS:
+            found = await asyncio.gather(*(self._ask(name, probe) for name, probe in self._probes.items()))
+            self._note(dict(zip(self._probes, found, strict=True)))
+        return self._states
+
+    async def _ask(self, name: str, probe: Probe) -> str:
+        try:
+            await asyncio.wait_for(probe(), timeout=health.SECONDS)
+        except TimeoutError:
+            return "timeout"
+        except health.NotReady as error:
+            return str(error)
+        except Exception as error:  # noqa: BLE001  whatever a store raises: it is not there
+            log.debug("health.probe_failed", part=name, error=repr(error))
+            return "unavailable"
+        return "ok"
+
+    def _note(self, states: dict[str, str]) -> None:
+        """Keep the states, and log those that changed."""
+        for name, state in states.items():
+            if state != self._states.get(name, "ok"):
+                (log.info if state == "ok" else log.warning)("health.changed", part=name, state=state)
+        self._states, self._asked_at = states, time.monotonic()
+
+
+readiness = Readiness(
+    {
+        "database": _Threaded(health.database),
+        "migrations": _Threaded(health.migrations),
+        "keys": _Threaded(health.master_keys),
+        "layer": health.channel_layer,
+    }
+)
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -10,6 +102,8 @@ def healthz(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
 
 
-def readyz(request: HttpRequest) -> JsonResponse:
-    """Answer 200 when every part that a message passes is there, 503 with the parts that are not."""
-    return JsonResponse({"status": "ok"})
+async def readyz(request: HttpRequest) -> JsonResponse:
+    """Answer 200 when every part that a message passes is there, otherwise 503; `checks` tells of each part."""
+    states = await readiness.states()
+    ready = all(state == "ok" for state in states.values())
+    return JsonResponse({"status": "ok" if ready else "unavailable", "checks": states}, status=200 if ready else 503)

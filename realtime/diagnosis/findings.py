@@ -1,0 +1,93 @@
+"""What a check finds, and how checks are run: each on its own and bounded in time, so that one part cannot hide
+another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+from realtime.health import in_thread
+
+SECONDS = 10.0
+"""How long a check may take."""
+LONGEST_DETAIL = 200
+
+_CREDENTIALS = re.compile(r"//[^/@\s]*@")
+
+
+class Level(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of the report: which part, how it is, and what to do about it (empty when nothing)."""
+
+    part: str
+    level: Level
+    message: str
+    remedy: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """Return `{part, level, message, remedy}`."""
+        return {name: str(value) for name, value in asdict(self).items()}
+
+
+Check = Callable[[], Iterable[Finding]]
+
+
+def ok(part: str, message: str) -> Finding:
+    """Report that a part is as it should be."""
+    return Finding(part=part, level=Level.OK, message=message)
+
+
+def warn(part: str, message: str, remedy: str) -> Finding:
+    """Report something that will do, but not well."""
+    return Finding(part=part, level=Level.WARN, message=message, remedy=remedy)
+
+
+def fail(part: str, message: str, remedy: str) -> Finding:
+    """Report something that keeps Parley from its work or its promises."""
+    return Finding(part=part, level=Level.FAIL, message=message, remedy=remedy)
+
+
+def examine(checks: Mapping[str, Check], *, seconds: float = SECONDS) -> Iterator[Finding]:
+    """Run the checks, in their order, and yield what they find; a check that breaks or hangs is a finding itself."""
+    for part, check in checks.items():
+        try:
+            yield from in_thread(lambda check=check: list(check())).result(timeout=seconds)  # type: ignore[misc]
+        except TimeoutError:
+            yield fail(part, f"no answer within {seconds:g} s", "see whether the host, port and network are right")
+        except ImproperlyConfigured as error:
+            yield fail(part, first_line(error), "correct the configuration")
+        except Exception as error:  # noqa: BLE001  a check that breaks must not hide the others
+            yield fail(
+                part, f"{type(error).__name__}: {first_line(error)}", "see the message; the other lines may tell more"
+            )
+
+
+def worst(findings: Iterable[Finding]) -> Level:
+    """Return the worst level of all."""
+    levels = {finding.level for finding in findings}
+    return next((level for level in (Level.FAIL, Level.WARN) if level in levels), Level.OK)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, short and without credentials."""
+    text = str(error).strip() or type(error).__name__
+    return _CREDENTIALS.sub("//", text.splitlines()[0])[:LONGEST_DETAIL]
+
+
+def place(url: str) -> str:
+    """Return the host, port and path of a URL, never its credentials."""
+    return urlsplit(url).netloc.rpartition("@")[2] + urlsplit(url).path

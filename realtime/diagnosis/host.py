@@ -1,0 +1,109 @@
+"""Checks of the machine: the data directory, the clocks, and the built web client."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from chatproject.env import ENV
+from realtime.diagnosis.findings import Finding, fail, first_line, ok, warn
+from realtime.diagnosis.stores import connect
+
+LITTLE_SPACE = 1024**3
+NO_SPACE = 100 * 1024**2
+LARGEST_SKEW = 2.0
+"""Seconds by which two clocks may differ: access tokens hold for minutes, presence for a minute."""
+WATCHED = 0.2
+LARGEST_STEP = 0.05
+
+
+def data_directory() -> Iterator[Finding]:
+    """Write a file into the data directory, and see who may read it and how much room there is."""
+    part, path = "data directory", ENV.data_dir
+    if not path.is_dir():
+        yield fail(part, f"{path} is not there", "create it, owned by Parley's user, mode 700")
+        return
+    try:
+        with tempfile.NamedTemporaryFile(dir=path, prefix=".doctor-") as file:
+            file.write(b"doctor")
+            file.flush()
+    except OSError as error:
+        yield fail(part, f"{path} cannot be written: {error.strerror}", "give it to Parley's user, mode 700")
+        return
+    free = shutil.disk_usage(path).free
+    if free < NO_SPACE:
+        yield fail(part, f"{path} has {free // 1024**2} MiB left", "make room: SQLite and attachments need it")
+        return
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        yield warn(part, f"others may look into {path} (mode {mode:03o})", f"run: chmod 700 {path}")
+    elif free < LITTLE_SPACE:
+        yield warn(part, f"{path} has {free // 1024**2} MiB left", "make room soon")
+    else:
+        yield ok(part, f"{path} can be written, mode {mode:03o}, {free // 1024**3} GiB free")
+
+
+def clocks() -> Iterator[Finding]:
+    """Compare this machine's clock with those of the stores, and see whether it is being set."""
+    part = "clock"
+    problems = []
+    for name, ask in (("database", _database_time), ("redis", _redis_time)):
+        before = time.time()
+        try:
+            theirs = ask()
+        except Exception as error:  # noqa: BLE001  the store's own line says what is wrong with it
+            problems.append(warn(part, f"the {name}'s is unknown: {first_line(error)}", f"see the line of {name}"))
+            continue
+        ours = (before + time.time()) / 2
+        if theirs is not None and abs(theirs - ours) > LARGEST_SKEW:
+            message = f"the {name}'s differs by {theirs - ours:+.1f} s"
+            problems.append(fail(part, message, "let both machines keep time by NTP"))
+    if _is_stepped():
+        problems.append(warn(part, "the wall clock is being set while we look", "let NTP slew it, not step it"))
+    yield from problems or [ok(part, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}, in step with the stores")]
+
+
+def _database_time() -> float | None:
+    """Return the database's clock in seconds of Unix time; an embedded database has none of its own."""
+    connection: Any = connections[DEFAULT_DB_ALIAS]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT extract(epoch FROM clock_timestamp())")
+            return float(cursor.fetchone()[0])
+    if connection.vendor == "mongodb":
+        connection.ensure_connection()
+        moment: datetime = connection.database.client.admin.command("hello")["localTime"]
+        return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+    return None
+
+
+def _redis_time() -> float | None:
+    if not ENV.redis_url:
+        return None
+    with connect() as client:
+        seconds, microseconds = client.time()  # type: ignore[misc]
+    return float(seconds) + float(microseconds) / 1_000_000
+
+
+def _is_stepped() -> bool:
+    """Tell whether the wall clock moves otherwise than the monotonic one."""
+    wall, steady = time.time(), time.monotonic()
+    time.sleep(WATCHED)
+    return abs((time.time() - wall) - (time.monotonic() - steady)) > LARGEST_STEP
+
+
+def web_client() -> Iterator[Finding]:
+    """See whether the web client was built."""
+    part = "web client"
+    if (settings.WEB_CLIENT / "index.html").is_file():
+        yield ok(part, "built")
+    else:
+        yield warn(part, "not built: / answers 404", "run: cd web && npm ci && npm run build")
