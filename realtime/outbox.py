@@ -13,19 +13,30 @@ from functools import partial
 from types import coroutine
 from typing import Any
 
+import structlog
+
+log = structlog.get_logger("parley.socket")
+
 QUEUED_FRAMES = 64
+DRAINED_BYTES = 128 * 1024
+"""What may still wait for the peer when `drained` returns."""
+POLL_SECONDS = 0.02
 
 Send = Callable[[MutableMapping[str, Any]], Coroutine[Any, Any, None]]
 
 
 class Outbox:
-    """Sends frames in order. `overflow` is called once when more than `QUEUED_FRAMES` wait for the peer to read."""
+    """Sends frames in order. `overflow` is called once when more than `QUEUED_FRAMES` wait for the peer to read.
 
-    __slots__ = ("_closed", "_overflow", "_queue", "_send", "_writer")
+    `backlog` tells how many bytes a server holds that takes every frame at once.
+    """
 
-    def __init__(self, send: Send, *, overflow: Callable[[], None]) -> None:
+    __slots__ = ("_backlog", "_closed", "_overflow", "_queue", "_send", "_writer")
+
+    def __init__(self, send: Send, *, overflow: Callable[[], None], backlog: Callable[[], int] = lambda: 0) -> None:
         self._send = send
         self._overflow = overflow
+        self._backlog = backlog
         self._queue: deque[MutableMapping[str, Any]] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._closed = False
@@ -39,6 +50,18 @@ class Outbox:
         if not self._closed:
             self._put({"type": "websocket.close", "code": int(code), "reason": reason})
             self._closed = True
+
+    def cut(self, code: int, reason: str = "") -> None:
+        """Send the close frame ahead of what is queued, which the peer will not read."""
+        if not self._closed:
+            self.abandon()
+            message = {"type": "websocket.close", "code": int(code), "reason": reason}
+            self._writer = asyncio.ensure_future(self._send_last(message))
+
+    async def drained(self) -> None:
+        """Wait until the peer has taken what was sent, but for a rest: a long answer goes out at the peer's pace."""
+        while not self._closed and (self._writer is not None or self._backlog() > DRAINED_BYTES):  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)
 
     def abandon(self) -> None:
         """Forget what is queued: the peer is gone."""
@@ -68,6 +91,10 @@ class Outbox:
         except OSError:  # the peer is gone; its disconnect message follows
             self._closed = True
             return
+        except Exception:  # the socket boundary: one broken socket must not keep others from their events
+            log.exception("socket.send_failed")
+            self._closed = True
+            return
         self._writer = asyncio.ensure_future(self._drain(_resume(sending, waits_for)))
 
     async def _drain(self, sending: Awaitable[None]) -> None:
@@ -77,8 +104,17 @@ class Outbox:
                 await self._send(self._queue.popleft())
         except OSError:
             self._closed = True
+        except Exception:  # the socket boundary, as above
+            log.exception("socket.send_failed")
+            self._closed = True
         finally:
             self._writer = None
+
+    async def _send_last(self, message: MutableMapping[str, Any]) -> None:
+        try:
+            await self._send(message)
+        except Exception:  # noqa: BLE001  the peer did not read: that it has gone by now is no news
+            log.debug("socket.close_failed")
 
 
 @coroutine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from enum import IntEnum
 from typing import Any
@@ -17,6 +18,7 @@ class CloseCode(IntEnum):
     """Why the server closes a socket (RFC 6455, section 7.4.2: 4000 to 4999 are for applications)."""
 
     RESTARTING = 1012
+    UNAVAILABLE = 1013
     UNAUTHENTICATED = 4401
     ORIGIN_NOT_ALLOWED = 4403
     NOT_FOUND = 4404
@@ -30,15 +32,23 @@ class Socket:
 
     __slots__ = ("__weakref__", "closing", "expires_at", "id", "outbox", "pending_sends", "session_id", "user_id")
 
-    def __init__(self, *, user_id: UUID, session_id: UUID, expires_at: datetime, send: Send) -> None:
-        """`expires_at` is the end of the access token that opened the socket."""
+    def __init__(
+        self,
+        *,
+        user_id: UUID,
+        session_id: UUID,
+        expires_at: datetime,
+        send: Send,
+        backlog: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """`expires_at` is the end of the access token that opened the socket; `backlog` see `Outbox`."""
         self.id = str(uuid7())
         self.user_id = user_id
         self.session_id = session_id
         self.expires_at = expires_at
         self.closing: CloseCode | None = None
         self.pending_sends = 0
-        self.outbox = Outbox(send, overflow=self._overflow)
+        self.outbox = Outbox(send, overflow=self._overflow, backlog=backlog)
 
     def push(self, text: str) -> None:
         """Send a finished frame."""
@@ -65,5 +75,6 @@ class Socket:
 
     def _overflow(self) -> None:
         """The peer does not read: what it missed it will get by its cursors when it comes back."""
-        self.close(CloseCode.SLOW_CONSUMER)
-        self.outbox.abandon()
+        if self.closing is None:
+            self.closing = CloseCode.SLOW_CONSUMER
+            self.outbox.cut(self.closing, self.closing.name.lower())
