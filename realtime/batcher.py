@@ -7,10 +7,12 @@ on the event loop, each ack right before the event of its message, after the com
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 from django.db import DatabaseError
@@ -23,6 +25,8 @@ from realtime.parcels import Parcel
 from realtime.publisher import collected
 
 log = structlog.get_logger("parley.batcher")
+
+A = TypeVar("A")
 
 BATCH_LIMIT = 256
 QUEUE_LIMIT = 10_000
@@ -60,7 +64,9 @@ class Batcher:
             raise Unavailable
         self._waiting.append((draft, reply))
         if self._worker is None:
-            self._worker = asyncio.ensure_future(self._work())
+            # In a context of its own: the log lines of one socket's frame must not carry the names of another's.
+            loop = asyncio.get_running_loop()
+            self._worker = loop.create_task(self._work(), context=contextvars.Context())
 
     async def committed(self) -> None:
         """Wait until the next batch has its replies."""
@@ -90,14 +96,18 @@ class Batcher:
 
     def _answer(self, replies: Sequence[Reply], results: Sequence[Result], others: Sequence[Parcel]) -> None:
         """Ack each message and announce it before the next one, so that a client sees its chat's numbers in order."""
-        self._deliver(others)
+        self._safely(self._deliver, others)
         for reply, result in zip(replies, results, strict=True):
-            try:
-                reply(result)
-            except Exception:  # the socket boundary: one broken socket must not keep the others from their acks
-                log.exception("batch.reply_failed")
+            self._safely(reply, result)
             if result.parcel is not None:
-                self._deliver([result.parcel])
+                self._safely(self._deliver, [result.parcel])
+
+    @staticmethod
+    def _safely(step: Callable[[A], None], argument: A) -> None:
+        try:
+            step(argument)
+        except Exception:  # the socket boundary: one broken socket must not keep the others from their acks
+            log.exception("batch.reply_failed")
 
 
 def _store(drafts: Sequence[Draft]) -> tuple[list[Result], list[Parcel]]:
