@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from django.conf import settings
-from django.http.request import validate_host
+from django.http.request import split_domain_port, validate_host
 
 from accounts.selectors import authenticate_access_token
 from chatproject.addresses import client_address
@@ -65,6 +65,9 @@ class TokenHandshake:
             return _refused(scope, CloseCode.FLOOD, error.code)
         except DomainError as error:
             return _refused(scope, CloseCode.UNAUTHENTICATED, error.code)
+        except Exception:  # the socket boundary: a client can tell "come back later" from a broken handshake
+            log.exception("socket.handshake_failed")
+            return _refused(scope, CloseCode.UNAVAILABLE, "unavailable")
         return None
 
 
@@ -82,9 +85,13 @@ def origin_is_allowed(origin: str | None, *, host: str) -> bool:
         return True
     if origin in settings.CORS_ALLOWED_ORIGINS:
         return True
-    page = urlsplit(origin)
+    try:
+        page = urlsplit(origin).netloc.lower()
+    except ValueError:  # no URL at all
+        return False
     # The host must be ours, not merely the same: a page can point its own name at our address (DNS rebinding).
-    return page.netloc.lower() == host.lower() and validate_host(page.hostname or "", settings.ALLOWED_HOSTS)
+    domain, _ = split_domain_port(page)
+    return bool(domain) and page == host.lower() and validate_host(domain, settings.ALLOWED_HOSTS)
 
 
 def offered_token(authorization: str | None, subprotocols: Any) -> str | None:
