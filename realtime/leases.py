@@ -55,7 +55,10 @@ class MemoryLeases:
 
 
 class RedisLeases:
-    """Leases in Redis: a sorted set for each person, its members the holders, scored by the server-side expiry time."""
+    """Leases in Redis: a sorted set for each person, its members the holders, scored by their end on Redis's clock.
+
+    The processes' own clocks may differ, or jump, without anybody's presence being lost.
+    """
 
     def __init__(self, url: str) -> None:
         self._redis: Any = redis_asyncio.from_url(url, socket_timeout=2, socket_connect_timeout=2)
@@ -66,10 +69,11 @@ class RedisLeases:
 
     async def renew(self, user_ids: Collection[UUID], *, holder: str, ttl: float) -> None:
         """See `Leases`."""
-        expiry = time.time() + ttl
+        now = await self._now()
         async with self._redis.pipeline(transaction=False) as pipeline:
             for user_id in user_ids:
-                pipeline.zadd(self._key(user_id), {holder: expiry})
+                pipeline.zremrangebyscore(self._key(user_id), "-inf", now)
+                pipeline.zadd(self._key(user_id), {holder: now + ttl})
                 pipeline.expire(self._key(user_id), int(ttl) + 1)
             await pipeline.execute()
 
@@ -79,7 +83,11 @@ class RedisLeases:
 
     async def is_held(self, user_id: UUID) -> bool:
         """See `Leases`."""
-        return bool(await self._redis.zcount(self._key(user_id), time.time(), "+inf"))
+        return bool(await self._redis.zcount(self._key(user_id), await self._now(), "+inf"))
+
+    async def _now(self) -> float:
+        seconds, microseconds = await self._redis.time()
+        return float(seconds + microseconds / 1_000_000)
 
     async def close(self) -> None:
         """Close the connections."""
