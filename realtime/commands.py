@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
@@ -27,6 +28,9 @@ from realtime.sockets import Socket
 
 if TYPE_CHECKING:
     from realtime.engine import Engine
+
+SYNC_FRAMES = 16
+"""Frames of an answer to `sync` that are made at a time."""
 
 D = TypeVar("D", bound=frames.Data)
 Handler = Callable[["Engine", Socket, Any], Awaitable[dict[str, Any]]]
@@ -104,12 +108,12 @@ async def set_status(engine: Engine, socket: Socket, data: frames.SetStatus) -> 
 
 
 async def sync(engine: Engine, socket: Socket, data: frames.Sync) -> dict[str, Any]:
-    """`sync`: send what was missed after the cursors, up to `sync:done`."""
-    collect: Callable[[], list[tuple[str, dict[str, Any]]]] = lambda: list(  # noqa: E731
-        missed(user_id=socket.user_id, cursors=data.cursors)
-    )
-    for name, body in await engine.in_database(collect):
-        socket.push_event(name, body)
+    """`sync`: send what was missed after the cursors, up to `sync:done`, as fast as the client takes it."""
+    answer = missed(user_id=socket.user_id, cursors=data.cursors)
+    while part := await engine.in_database(lambda: list(islice(answer, SYNC_FRAMES))):
+        for name, body in part:
+            socket.push_event(name, body)
+            await socket.outbox.drained()
     return {}
 
 

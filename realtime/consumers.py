@@ -14,6 +14,8 @@ import structlog
 from channels.consumer import AsyncConsumer
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
+from realtime.daphne_bounds import BACKLOG
+from realtime.catalogue import Told
 from realtime.dispatch import handle
 from realtime.engine import HEARTBEAT, Engine
 from realtime.engine import engine as process_engine
@@ -41,7 +43,11 @@ class ChatConsumer(AsyncConsumer):
             await send({"type": "websocket.close", "code": int(refusal), "reason": refusal.name.lower()})
             return
         socket = Socket(
-            user_id=principal.user_id, session_id=principal.session_id, expires_at=principal.expires_at, send=send
+            user_id=principal.user_id,
+            session_id=principal.session_id,
+            expires_at=principal.expires_at,
+            send=send,
+            backlog=scope.get("extensions", {}).get(BACKLOG, lambda: 0),
         )
         clear_contextvars()
         bind_contextvars(socket=socket.id)
@@ -57,7 +63,7 @@ class ChatConsumer(AsyncConsumer):
     async def _greet(self, socket: Socket) -> None:
         expires_in = int((socket.expires_at - datetime.now(UTC)).total_seconds())
         socket.push_event(
-            "hello",
+            Told.HELLO,
             {
                 "userId": str(socket.user_id),
                 "sessionId": str(socket.session_id),

@@ -27,6 +27,8 @@ OUTBOUND_BYTES = KIB * KIB
 """Bytes written and not yet taken by the peer's kernel at which the socket is closed."""
 LARGEST_BODY = max(UPLOADS.values()) + KIB * KIB
 
+BACKLOG = "parley.backlog"
+"""The ASGI extension by which a socket's application can ask how many bytes wait for its peer."""
 SHUTDOWN_SECONDS = 8
 """How long sockets and what is under way may take to end; Daphne's own end follows."""
 
@@ -77,9 +79,14 @@ class BoundedSocket(ws_protocol.WebSocketProtocol):  # type: ignore[misc]
 
     def serverSend(self, content: str | bytes, binary: bool = False) -> None:  # noqa: N802
         """Write a frame, unless the peer has stopped reading."""
-        super().serverSend(content, binary)
-        if unsent_bytes(self.transport) > OUTBOUND_BYTES:
+        if self.backlog() > OUTBOUND_BYTES:
             self._shut(CloseCode.SLOW_CONSUMER)
+        if self.state not in (self.STATE_CLOSING, self.STATE_CLOSED):  # autobahn raises at those
+            super().serverSend(content, binary)
+
+    def backlog(self) -> int:
+        """Return the bytes that wait for the peer; none once the socket is closing."""
+        return unsent_bytes(self.transport) if self.state == self.STATE_OPEN else 0
 
     def serverClose(self, code: int | None = None) -> None:  # noqa: N802
         """Close with the name of the code as its reason, which Daphne drops, and with 1012, which autobahn refuses."""
@@ -137,6 +144,12 @@ def install(*, on_shutdown: Callable[[], Coroutine[Any, Any, None]]) -> None:
     of the open ones are cancelled, which is the first that Daphne itself would do.
     """
     kill_all_applications = server.Server.kill_all_applications
+    create_application = server.Server.create_application
+
+    def create_with_backlog(self: server.Server, protocol: Any, scope: dict[str, Any]) -> Any:
+        if isinstance(protocol, BoundedSocket):
+            scope["extensions"] = {BACKLOG: protocol.backlog}
+        return create_application(self, protocol, scope)
 
     async def drain() -> None:
         try:
@@ -153,5 +166,6 @@ def install(*, on_shutdown: Callable[[], Coroutine[Any, Any, None]]) -> None:
         return drained
 
     server.Server.kill_all_applications = drain_and_kill
+    server.Server.create_application = create_with_backlog
     ws_protocol.WebSocketFactory.protocol = BoundedSocket
     http_protocol.WebRequest = BoundedRequest

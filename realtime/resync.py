@@ -8,10 +8,13 @@ from uuid import UUID
 
 from messaging import selectors
 from messaging.representation import ReadMarks, member_body, message_body
+from realtime.catalogue import Told
 
 MISSED_LIMIT = 200
 """Revs of one chat that are sent again; a client further behind loads the chat anew."""
 CHATS_AT_ONCE = 25
+MISSED_CHARACTERS = 256 * 1024
+"""Content of one chat that is sent again: its frame stays far below what a socket may have unsent."""
 
 Frame = tuple[str, dict[str, Any]]
 
@@ -23,17 +26,17 @@ def missed(*, user_id: UUID, cursors: Mapping[UUID, int]) -> Iterator[Frame]:
     for chat_id, cursor in cursors.items():
         rev = revs.get(chat_id)
         if rev is None:
-            yield "sync:reset", {"chatId": str(chat_id), "rev": 0, "reason": "gone"}
+            yield Told.SYNC_RESET, {"chatId": str(chat_id), "rev": 0, "reason": "gone"}
         elif not 0 <= rev - cursor <= MISSED_LIMIT:
             # Too far behind; or ahead, which means that the server was restored from a backup.
-            yield "sync:reset", {"chatId": str(chat_id), "rev": rev, "reason": "too_far"}
+            yield Told.SYNC_RESET, {"chatId": str(chat_id), "rev": rev, "reason": "too_far"}
         elif rev > cursor:
             behind[chat_id] = cursor
     chat_ids = list(behind)
     for start in range(0, len(chat_ids), CHATS_AT_ONCE):
         part = {chat_id: behind[chat_id] for chat_id in chat_ids[start : start + CHATS_AT_ONCE]}
         yield from _changes(user_id, part, revs)
-    yield "sync:done", {"chats": {str(chat_id): rev for chat_id, rev in revs.items()}}
+    yield Told.SYNC_DONE, {"chats": {str(chat_id): rev for chat_id, rev in revs.items()}}
 
 
 def _changes(user_id: UUID, cursors: Mapping[UUID, int], revs: Mapping[UUID, int]) -> Iterator[Frame]:
@@ -42,12 +45,16 @@ def _changes(user_id: UUID, cursors: Mapping[UUID, int], revs: Mapping[UUID, int
     for chat_id in cursors:
         marks = ReadMarks(members[chat_id])
         found = messages[chat_id]
+        bodies = [message_body(message, marks) for message in found]
+        if sum(len(body["content"] or "") for body in bodies) > MISSED_CHARACTERS:
+            yield Told.SYNC_RESET, {"chatId": str(chat_id), "rev": revs[chat_id], "reason": "too_far"}
+            continue
         yield (
-            "sync",
+            Told.SYNC,
             {
                 "chatId": str(chat_id),
                 "rev": max(revs[chat_id], found[-1].rev if found else 0),
-                "messages": [message_body(message, marks) for message in found],
+                "messages": bodies,
                 "members": [member_body(one, one.user, viewer_id=user_id) for one in members[chat_id]],
                 "hasMore": False,
             },
