@@ -36,6 +36,17 @@ def _renew(user_ids: list[UUID], now: datetime) -> None:
     User.objects.filter(pk__in=user_ids).exclude(status=Status.OFFLINE).update(last_seen=now)
 
 
+def hidden_user_ids(*, user_ids: Collection[UUID]) -> list[UUID]:
+    """Return those of the people who are stored as offline although they chose to show something else."""
+    return [
+        user_id
+        for chunk in _chunks(sorted(user_ids))
+        for user_id in User.objects.filter(pk__in=chunk, status=Status.OFFLINE)
+        .exclude(chosen_status=Status.OFFLINE)
+        .values_list("pk", flat=True)
+    ]
+
+
 def lapsed_user_ids() -> list[UUID]:
     """Return some of those who are stored as there although nobody has renewed them within the TTL."""
     lapsed = timezone.now() - settings.PARLEY_PRESENCE_TTL

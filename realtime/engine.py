@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -22,7 +24,7 @@ from django.db import connections
 from accounts import selectors as people
 from accounts.models import EndReason
 from chatproject import db, limits
-from chatproject.errors import DomainError
+from chatproject.errors import DomainError, Unavailable
 from chatproject.events import set_publisher
 from messaging import selectors
 from messaging.drafts import Draft
@@ -30,6 +32,7 @@ from messaging.models import Message
 from messaging.submission import set_writer
 from realtime.batcher import Batcher, Result
 from realtime.bus import Bus
+from realtime.catalogue import Told
 from realtime.hub import Hub
 from realtime.leases import make_leases
 from realtime.parcels import Parcel, pack
@@ -71,14 +74,18 @@ class Engine:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="parley-reader")
         self.bus = Bus(receive=self._receive, recovered=self._recovered)
         self.batcher = Batcher(executor=self._writer, deliver=self._spread)
-        self.presence = Presence(leases=make_leases(), in_database=self.in_database)
+        self.presence = Presence(
+            leases=make_leases(), in_database=self.in_database, is_here=lambda one: bool(self.hub.sockets_of(one))
+        )
         self.typists = TypingBoard(in_database=self.in_database, tell=lambda event: self._spread([pack(event)]))
         self._looked_at = datetime.now(UTC)
+        self._look_is_due = False
         set_publisher(publisher_to(self._deliver_soon))
         set_writer(self.submit_from_thread)
         self.bus.start()
         self._tasks: set[asyncio.Task[None]] = set()
         self._every(HEARTBEAT, self._beat)
+        self._every(HEARTBEAT, self._look_at_chats)
         self._every(SESSION_CHECK, self._check_sessions)
 
     async def stop(self) -> None:
@@ -99,7 +106,8 @@ class Engine:
         await self.presence.stop()
         await self.bus.stop()
         for executor, threads in ((self._writer, 1), (self._readers, READERS)):
-            await asyncio.gather(*(self.loop.run_in_executor(executor, connections.close_all) for _ in range(threads)))
+            close = functools.partial(_close_connections, threading.Barrier(threads))
+            await asyncio.gather(*(self.loop.run_in_executor(executor, close) for _ in range(threads)))
             executor.shutdown()
         self.loop = None
 
@@ -145,7 +153,10 @@ class Engine:
                 answer.set_exception(error)
 
         self.loop.call_soon_threadsafe(submit)
-        return answer.result(timeout=SUBMIT_SECONDS)
+        try:
+            return answer.result(timeout=SUBMIT_SECONDS)
+        except TimeoutError:
+            raise Unavailable from None
 
     # --- The way of events --------------------------------------------------------------------------------------------
 
@@ -176,14 +187,19 @@ class Engine:
 
     def _recovered(self) -> None:
         """Events were lost while the bus was away: show every socket where its chats stand."""
-        self.background(self._look_at_chats())
+        if not self._look_is_due:
+            self._look_is_due = True
+            self.background(self._look_at_chats())
 
     # --- Sockets ------------------------------------------------------------------------------------------------------
 
     async def join(self, socket: Socket) -> None:
         """Take a socket in and show its person."""
         if self.hub.add(socket):
-            await self.presence.connected(socket.user_id)
+            try:
+                await self.presence.connected(socket.user_id)
+            except Exception:  # presence is no reason to lose the socket; the next beat puts it right
+                log.exception("presence.failed", user_id=str(socket.user_id))
 
     def leave(self, socket: Socket) -> None:
         """Let a socket go, whatever ended it."""
@@ -224,20 +240,24 @@ class Engine:
         self._tasks.add(task)
 
     async def _beat(self) -> None:
-        """Renew presence and tell clients where the chats that moved stand."""
+        """Renew presence."""
         await self.presence.beat(self.hub.user_ids)
-        await self._look_at_chats()
 
     async def _look_at_chats(self) -> None:
         """Send `sync {chatId, rev}` for the chats that moved since the last look, to their members here."""
+        self._look_is_due = False
+        now = datetime.now(UTC)
         if not self.hub.user_ids:
-            self._looked_at = datetime.now(UTC)
+            self._looked_at = now
             return
-        since, self._looked_at = self._looked_at - SYNC_OVERLAP, datetime.now(UTC)
-        for chat_id, (rev, members) in (await self.in_database(_moved_chats, since)).items():
+        # A clock that was set back must not put the beginning into the future.
+        since = min(self._looked_at, now) - SYNC_OVERLAP
+        moved = await self.in_database(_moved_chats, since)
+        self._looked_at = now
+        for chat_id, (rev, members) in moved.items():
             for user_id in members:
                 for socket in self.hub.sockets_of(user_id):
-                    socket.push_event("sync", {"chatId": str(chat_id), "rev": rev})
+                    socket.push_event(Told.SYNC, {"chatId": str(chat_id), "rev": rev})
 
     async def _check_sessions(self) -> None:
         """Close the sockets whose token has run out or whose session has ended without an event reaching us."""
@@ -246,13 +266,13 @@ class Engine:
         session_ids = list(self.hub.session_ids)
         if session_ids:
             live = await self.in_database(people.live_session_ids, session_ids=session_ids)
-            dead = (one for one in self.hub.all_sockets() if one.session_id in set(session_ids) - live)
-            self._end(dead, EndReason.REVOKED)
+            for session_id in set(session_ids) - live:
+                self._end(self.hub.sockets_of_session(session_id), EndReason.REVOKED)
 
     @staticmethod
     def _end(sockets: Iterable[Socket], reason: EndReason) -> None:
         for socket in sockets:
-            socket.push_event("session:end", {"reason": str(reason)})
+            socket.push_event(Told.SESSION_END, {"reason": str(reason)})
             socket.close(CloseCode.UNAUTHENTICATED)
 
 
@@ -263,6 +283,13 @@ def _guarded(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     except Exception as error:
         db.discard_broken_connection(error)
         raise
+
+
+def _close_connections(all_threads: threading.Barrier) -> None:
+    """Close a pool thread's connections, once in each thread: nobody finishes before the others have begun."""
+    with suppress(threading.BrokenBarrierError):
+        all_threads.wait(CLOSING_SECONDS)
+    connections.close_all()
 
 
 def _moved_chats(since: datetime) -> dict[UUID, tuple[int, tuple[UUID, ...]]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import structlog
 from django.conf import settings
@@ -27,92 +29,117 @@ log = structlog.get_logger("parley.presence")
 RELOAD_GRACE = 2.0
 """Seconds between the last socket's end and offline: a page that reloads does not flicker."""
 
+CHOICE = "choice"
+"""The holder of the lease that a choice by REST takes for somebody without a socket."""
+
+T = TypeVar("T")
 InDatabase = Callable[..., Awaitable[Any]]
 
 
 class Presence:
-    """This process's part in presence. `in_database` runs a function in a database thread."""
+    """This process's part in presence. `in_database` runs a function in a database thread.
 
-    def __init__(self, *, leases: MemoryLeases | RedisLeases, in_database: InDatabase) -> None:
+    `is_here` tells whether a person has a socket in this process. What is shown follows from that and the leases alone,
+    for one change of a person after the other, so that comings and goings that cross cannot end in the wrong state.
+    """
+
+    def __init__(
+        self, *, leases: MemoryLeases | RedisLeases, in_database: InDatabase, is_here: Callable[[UUID], bool]
+    ) -> None:
         self._leases = leases
         self._in_database = in_database
+        self._is_here = is_here
         self._holder = uuid7().hex
         self._ttl: timedelta = settings.PARLEY_PRESENCE_TTL
-        self._leaving: dict[UUID, asyncio.Task[None]] = {}
+        self._leaving: dict[UUID, asyncio.TimerHandle] = {}
+        self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def connected(self, user_id: UUID) -> None:
         """Show somebody whose first socket has come."""
         if leaving := self._leaving.pop(user_id, None):
             leaving.cancel()
-        await self._renew([user_id], holder=self._holder)
-        await self._in_database(_show, user_id, present=True)
+        await self._settle(user_id)
 
     def disconnected(self, user_id: UUID) -> None:
         """Take note that somebody's last socket here has gone; they may be back in a moment."""
-        task = asyncio.ensure_future(self._leave(user_id))
-        self._leaving[user_id] = task
-        task.add_done_callback(lambda done: self._forget(user_id, done))
+        loop = asyncio.get_running_loop()
+        self._leaving[user_id] = loop.call_later(RELOAD_GRACE, self._leave, user_id, context=contextvars.Context())
 
     async def chosen(self, user_id: UUID) -> None:
         """Show a status that was chosen; the choice is a sign of life, with or without a socket."""
-        await self._renew([user_id], holder="choice")
-        await self._in_database(_show, user_id, present=True, told_to_self=True)
+        await self._settle(user_id, choice=True)
 
     async def beat(self, user_ids: Collection[UUID]) -> None:
-        """Renew the people with a socket here, and show those as offline whose leases have run out anywhere."""
+        """Renew the people with a socket here, and put right what is shown of those who came or went unseen."""
         present = list(user_ids)
-        await self._renew(present, holder=self._holder)
-        await self._in_database(_renew_in_database, present)
-        for user_id in await self._in_database(shown.lapsed_user_ids):
-            await self._in_database(_show, user_id, present=await self._is_held(user_id))
+        if present:
+            await self._with_leases(self._leases.renew(present, holder=self._holder, ttl=self._ttl.total_seconds()))
+        for user_id in await self._in_database(_renew_in_database, present):
+            await self._settle_safely(user_id)
 
     async def stop(self) -> None:
         """Drop what waits and close the connections; leases end by their time."""
-        for task in list(self._leaving.values()):
+        for timer in self._leaving.values():
+            timer.cancel()
+        self._leaving.clear()
+        for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if isinstance(self._leases, RedisLeases):
             await self._leases.close()
 
-    async def _leave(self, user_id: UUID) -> None:
-        await asyncio.sleep(RELOAD_GRACE)
+    def _leave(self, user_id: UUID) -> None:
+        del self._leaving[user_id]
+        task = asyncio.ensure_future(self._settle_safely(user_id))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _settle_safely(self, user_id: UUID) -> None:
         try:
-            await self._leases.release(user_id, holder=self._holder)
+            await self._settle(user_id)
+        except Exception:  # the boundary of background work: the next beat puts it right
+            log.exception("presence.failed", user_id=str(user_id))
+
+    async def _settle(self, user_id: UUID, *, choice: bool = False) -> None:
+        """Bring the person's lease and what is shown in line with whether they are there."""
+        async with self._locks.setdefault(user_id, asyncio.Lock()):
+            present = self._is_here(user_id)
+            ttl = self._ttl.total_seconds()
+            if present:
+                await self._with_leases(self._leases.renew([user_id], holder=self._holder, ttl=ttl))
+                await self._with_leases(self._leases.release(user_id, holder=CHOICE))
+            else:
+                await self._with_leases(self._leases.release(user_id, holder=self._holder))
+                present = bool(await self._with_leases(self._leases.is_held(user_id)))
+                if choice and not present:
+                    await self._with_leases(self._leases.renew([user_id], holder=CHOICE, ttl=ttl))
+                    present = True
+            await self._in_database(_show, user_id, present=present, told_to_self=choice)
+
+    async def _with_leases(self, call: Awaitable[T]) -> T | None:
+        """Ask for leases. With Redis away presence is what the database says, by `lastSeen` and its TTL."""
+        try:
+            return await call
         except RedisError as error:
             log.warning("presence.redis_away", error=type(error).__name__)
-        await self._in_database(_show, user_id, present=await self._is_held(user_id))
-
-    def _forget(self, user_id: UUID, done: asyncio.Task[None]) -> None:
-        if self._leaving.get(user_id) is done:
-            del self._leaving[user_id]
-        if not done.cancelled() and (error := done.exception()):
-            log.error("presence.leave_failed", exc_info=error)
-
-    async def _renew(self, user_ids: Collection[UUID], *, holder: str) -> None:
-        """Renew leases. With Redis away presence is what the database says, by `lastSeen` and its TTL."""
-        if not user_ids:
-            return
-        try:
-            await self._leases.renew(user_ids, holder=holder, ttl=self._ttl.total_seconds())
-        except RedisError as error:
-            log.warning("presence.redis_away", error=type(error).__name__)
-
-    async def _is_held(self, user_id: UUID) -> bool:
-        try:
-            return await self._leases.is_held(user_id)
-        except RedisError as error:
-            log.warning("presence.redis_away", error=type(error).__name__)
-            return False
+            return None
 
 
 def _show(user_id: UUID, *, present: bool, told_to_self: bool = False) -> None:
     """Record what the person shows now, and tell those who share a chat when it differs from before.
 
-    A choice is told to the person's own devices as well; that one of them has come or gone is no news to them.
+    A choice is told to the person's own devices as well; that one of them has come or gone is no news to them. Somebody
+    who was deactivated is shown as offline for the last time.
     """
     now = timezone.now()
-    user = people.get_user(user_id=user_id)
-    status = user.chosen_status if present else Status.OFFLINE
-    changed = user.presence(now) != status or user.status != status
+    try:
+        user = people.get_user(user_id=user_id)
+    except people.UserNotFound:
+        status, changed = Status.OFFLINE, True
+    else:
+        status = Status(user.chosen_status) if present else Status.OFFLINE
+        changed = user.presence(now) != status or user.status != status
     shown.record(user_id=user_id, status=status, now=now)
     if changed:
         recipients = peer_ids(user_id=user_id)
@@ -121,6 +148,7 @@ def _show(user_id: UUID, *, present: bool, told_to_self: bool = False) -> None:
         publish(StatusChanged(recipients=recipients, user_id=user_id, status=str(status), last_seen=now))
 
 
-def _renew_in_database(user_ids: Collection[UUID]) -> None:
-    """Keep the people who are shown from lapsing."""
+def _renew_in_database(user_ids: Collection[UUID]) -> set[UUID]:
+    """Keep the people who are here from lapsing; return those of whom something else is shown than what is so."""
     shown.renew(user_ids=user_ids, now=timezone.now())
+    return {*shown.hidden_user_ids(user_ids=user_ids), *shown.lapsed_user_ids()}
