@@ -221,20 +221,31 @@ def _health(operation_id: str, summary: str, responses: dict[str, Any]) -> dict[
 
 
 def _health_answer(description: str, value: dict[str, Any]) -> dict[str, Any]:
-    schema = {"type": "object", "properties": {"status": {"type": "string"}}, "required": ["status"]}
+    checks = {"type": "object", "additionalProperties": {"type": "string"}}
+    fields = {"status": {"enum": ["ok", "unavailable"]}, "checks": checks}
+    schema = {
+        "type": "object",
+        "properties": {name: fields[name] for name in value},
+        "required": list(value),
+        "additionalProperties": False,
+    }
     return {"description": description, "content": {"application/json": {"schema": schema, "example": value}}}
 
 
+_CHECKS = {"database": "ok", "migrations": "ok", "keys": "ok", "layer": "ok"}
 _HEALTH = {
     "/healthz": _health(
         "healthz", "The process serves requests", {"200": _health_answer("It does.", {"status": "ok"})}
     ),
     "/readyz": _health(
         "readyz",
-        "The process can do its work: database, keys and Redis are there",
+        "The process can do its work: every part that a message passes is there",
         {
-            "200": _health_answer("They are.", {"status": "ok"}),
-            "503": _health_answer("Something is missing; do not send requests here.", {"status": "unavailable"}),
+            "200": _health_answer("It can.", {"status": "ok", "checks": _CHECKS}),
+            "503": _health_answer(
+                "It cannot: send requests elsewhere. `checks` names the part, the log has more.",
+                {"status": "unavailable", "checks": {**_CHECKS, "layer": "timeout"}},
+            ),
         },
     ),
 }

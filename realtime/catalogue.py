@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection
 from enum import StrEnum
 
 from chatproject.events import Event
@@ -19,14 +19,17 @@ class Told(StrEnum):
     ERROR = "error"
 
 
-def published() -> Iterator[type[Event]]:
-    """Yield each kind of event that is published under a name of its own."""
+def published() -> Collection[type[Event]]:
+    """Return each kind of event that is published under a name of its own."""
+    found: dict[str, type[Event]] = {}
     waiting = [Event]
     while waiting:
-        kind = waiting.pop()
+        kind = waiting.pop(0)
         waiting.extend(kind.__subclasses__())
         if "name" in vars(kind):
-            yield kind
+            # A dataclass with slots is made twice; the second one, which counts, comes last.
+            found[f"{kind.__module__}.{kind.__qualname__}"] = kind
+    return found.values()
 
 
 def server_events() -> frozenset[str]:

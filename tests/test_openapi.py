@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from django.core.management import call_command
@@ -14,7 +15,7 @@ from drf_spectacular.validation import validate_schema
 from jsonschema import Draft202012Validator, FormatChecker
 
 from chatproject import docs
-from tests.live.server import ROOT
+from tests.live.server import ROOT, Daphne
 
 COMMITTED = ROOT / "docs" / "openapi.yaml"
 DOCUMENT = docs.document()
@@ -184,3 +185,15 @@ def test_the_page_needs_nothing_from_elsewhere(client: Client) -> None:
     assert "http://" not in text
     assert "https://" not in text
     assert "unsafe" not in response["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+@pytest.mark.live
+def test_health_answers_as_described(live_server_process: Daphne, path: str) -> None:
+    """The views that no generator knows give what is written by hand."""
+    answer = httpx.get(f"{live_server_process.url}{path}")
+    body = resolve(DOCUMENT["paths"][path]["get"]["responses"][str(answer.status_code)])["content"]["application/json"]
+
+    assert answer.status_code == 200
+    Draft202012Validator(body["schema"]).validate(answer.json())
+    assert set(answer.json().get("checks", {})) == set(body["example"].get("checks", {}))
