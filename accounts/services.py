@@ -1,10 +1,9 @@
-"""Writes users: registration, signing in, passwords, profile and presence status."""
+"""Writes users: registration, signing in, passwords, profile and the chosen status."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import NoReturn
 from uuid import UUID
 
@@ -28,9 +27,6 @@ from chatproject.errors import DomainError, InvalidInput
 from chatproject.events import publish
 
 log = structlog.get_logger("parley.accounts")
-
-PRESENCE_CHUNK = 500
-"""Users in one UPDATE: far below every database's limit of parameters."""
 
 _TAKEN = {
     "username": ("taken", "This username is taken."),
@@ -289,18 +285,3 @@ def choose_status(*, user_id: UUID, status: Status) -> User:
         raise UserNotFound
     publish(StatusChosen(recipients=(), user_id=user_id, status=Status(status).value))
     return User.objects.get(pk=user_id)
-
-
-def record_presence(*, user_ids: Collection[UUID], status: Status, now: datetime) -> None:
-    """Note for many users at once what they show and that they were here at `now` (aware).
-
-    In chunks of their own transactions, in the order of the ids, so that two writers cannot wait for each other.
-    """
-    ordered = sorted(user_ids)
-    for start in range(0, len(ordered), PRESENCE_CHUNK):
-        _record_presence(ordered[start : start + PRESENCE_CHUNK], status, now)
-
-
-@transactional()
-def _record_presence(user_ids: list[UUID], status: Status, now: datetime) -> None:
-    User.objects.filter(pk__in=user_ids).update(status=status, last_seen=now)

@@ -16,8 +16,8 @@ from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from accounts import pictures, representation, schema, selectors, services, sessions
+from accounts.authentication import principal_of
 from accounts.models import Status, User, normalize_email, username_key
-from accounts.selectors import Principal
 from accounts.serializers import (
     LoginSerializer,
     PasswordSerializer,
@@ -44,11 +44,6 @@ def parse(serializer_class: type[S], data: Any) -> S:
     serializer = serializer_class(data=data)
     serializer.is_valid(raise_exception=True)
     return serializer
-
-
-def principal_of(request: Request) -> Principal:
-    """Return who asks; `SessionTokenAuthentication` has put them there."""
-    return cast("Principal", request.auth)
 
 
 def _address(request: Request) -> str:

@@ -11,7 +11,11 @@ from rest_framework.test import APIClient
 from accounts.models import User
 
 BODIES = [
-    ("post", "/auth/register", {"username": "grace", "email": "grace@example.org", "password": "purple otters at dawn"}),
+    (
+        "post",
+        "/auth/register",
+        {"username": "grace", "email": "grace@example.org", "password": "purple otters at dawn"},
+    ),
     ("post", "/auth/login", {"username": "ada", "password": "x"}),
     ("post", "/auth/login", {"email": "ada@example.org", "password": "x"}),
     ("post", "/auth/refresh", {"refreshToken": "x"}),

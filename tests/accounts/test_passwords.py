@@ -49,7 +49,9 @@ def test_no_password_can_be_set() -> None:
     assert not user.has_usable_password()
 
 
-@pytest.mark.parametrize(("right", "wrong"), [("x" * 72 + "a", "x" * 72 + "b"), ("ключ" * 200 + "1", "ключ" * 200 + "2")])
+@pytest.mark.parametrize(
+    ("right", "wrong"), [("x" * 72 + "a", "x" * 72 + "b"), ("ключ" * 200 + "1", "ключ" * 200 + "2")]
+)
 def test_long_passwords_count_to_their_end(settings: object, right: str, wrong: str) -> None:
     """Bcrypt alone looks at 72 bytes; the project's hasher, with its real work factor, at all of them."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.BCryptSHA256PasswordHasher"]  # type: ignore[attr-defined]

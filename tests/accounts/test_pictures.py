@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import zlib
 from io import BytesIO
@@ -24,12 +25,12 @@ from chatproject.ids import uuid7
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
 
-def drawn(format: str, *, size: tuple[int, int] = (640, 480), mode: str = "RGB", **options: Any) -> BytesIO:
+def drawn(kind: str, *, size: tuple[int, int] = (640, 480), mode: str = "RGB", **options: Any) -> BytesIO:
     """Return an image file: its left half red, its right half blue."""
     image = Image.new("RGB", size, RED)
     image.paste(BLUE, (size[0] // 2, 0, *size))
     file = BytesIO()
-    image.convert(mode).save(file, format, **options)
+    image.convert(mode).save(file, kind, **options)
     file.seek(0)
     return file
 
@@ -52,13 +53,13 @@ def files() -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    ("format", "mode"),
+    ("kind", "mode"),
     [("PNG", "RGB"), ("PNG", "P"), ("PNG", "L"), ("PNG", "1"), ("PNG", "LA"), ("JPEG", "RGB"), ("JPEG", "CMYK"),
      ("JPEG", "L"), ("WEBP", "RGB"), ("WEBP", "RGBA"), ("GIF", "P")],
 )  # fmt: skip
-def test_every_kind_becomes_a_small_webp(format: str, mode: str) -> None:
+def test_every_kind_becomes_a_small_webp(kind: str, mode: str) -> None:
     """Formats and modes that cameras and programs write."""
-    image = stored(pictures.squared(drawn(format, mode=mode)))
+    image = stored(pictures.squared(drawn(kind, mode=mode)))
 
     assert (image.format, image.size) == ("WEBP", (256, 256))
 
@@ -134,19 +135,19 @@ def test_refused_files(content: bytes, code: str) -> None:
     assert failure.value.fields["file"][0]["code"] == code
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF"])
-def test_damaged_files_are_the_senders_mistake(format: str) -> None:
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_damaged_files_are_the_senders_mistake(kind: str) -> None:
     """However the bytes are mixed up, the answer is a picture or a named error, never another exception."""
-    chance = random.Random(format)
-    original = drawn(format, size=(40, 30)).getvalue()
+    chance = random.Random(kind)
+    original = drawn(kind, size=(40, 30)).getvalue()
     for _ in range(300):
         damaged = bytearray(original)
         for _ in range(chance.randint(1, 12)):
             damaged[chance.randrange(len(damaged))] = chance.randrange(256)
-        try:
-            pictures.squared(BytesIO(damaged[: chance.randint(1, len(damaged))] if chance.random() < 0.3 else damaged))
-        except InvalidInput as error:
-            assert error.fields["file"]
+        if chance.random() < 0.3:
+            del damaged[chance.randint(1, len(damaged)) :]
+        with contextlib.suppress(InvalidInput):
+            assert stored(pictures.squared(BytesIO(damaged))).size == (256, 256)
 
 
 def test_setting_a_picture(published: list[Event], ada: SignedIn) -> None:

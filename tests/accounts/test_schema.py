@@ -105,7 +105,9 @@ def test_every_failure_has_the_one_shape(document: dict[str, Any]) -> None:
 def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """Return a schema that a validator can use: with its components, and strict about other fields."""
     components = {
-        name: {**body, "additionalProperties": body.get("additionalProperties", False)} if "properties" in body else body
+        name: {**body, "additionalProperties": body.get("additionalProperties", False)}
+        if "properties" in body
+        else body
         for name, body in document["components"]["schemas"].items()
     }
     return {**schema, "components": {"schemas": components}}

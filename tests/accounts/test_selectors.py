@@ -18,7 +18,6 @@ from accounts.services import SignedIn
 from accounts.tokens import InvalidToken, TokenExpired
 from chatproject import db
 from chatproject.ids import uuid7
-
 from tests.accounts.conftest import PASSWORD
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth import hashers
 from django.db import IntegrityError, connection
-from django.utils import timezone
 
 from accounts import services, sessions, tokens
 from accounts.events import SessionEnded, StatusChosen
@@ -21,7 +19,6 @@ from accounts.sessions import Device
 from chatproject.errors import InvalidInput
 from chatproject.events import Event
 from chatproject.ids import uuid7
-
 from tests.accounts.conftest import PASSWORD
 from tests.accounts.hashing import FastHasher
 
@@ -94,18 +91,19 @@ def test_weak_passwords(password: str, expected: str) -> None:
 def test_parallel_registrations_of_one_name_succeed_exactly_once(published: list[Event]) -> None:
     """The others are told that the name is taken."""
 
-    def call(number: int) -> bool:
+    def call(number: int) -> str:
         try:
             services.register(username="ada", email=f"ada{number}@example.org", password=PASSWORD)
         except InvalidInput as error:
-            assert error.fields["username"][0]["code"] == "taken"
-            return False
+            return error.fields["username"][0]["code"]
         finally:
             connection.close()
-        return True
+        return "registered"
 
     with ThreadPoolExecutor(6) as pool:
-        assert sum(pool.map(call, range(6))) == 1
+        results = sorted(pool.map(call, range(6)))
+
+    assert results == ["registered"] + ["taken"] * 5
 
 
 @pytest.mark.django_db(transaction=True)
@@ -316,9 +314,7 @@ def test_a_password_change_of_a_user_who_is_gone(ada: SignedIn) -> None:
         )
 
 
-def test_of_two_parallel_password_changes_the_second_is_refused(
-    ada: SignedIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_two_parallel_password_changes_the_second_is_refused(ada: SignedIn, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its current password is current no more."""
     real = hashers.check_password
 
@@ -371,11 +367,74 @@ def test_deactivation_ends_everything(published: list[Event], ada: SignedIn) -> 
         sessions.refresh(refresh_token=ada.tokens.refresh_token)
 
 
+def test_reactivation_lets_the_user_in_again(published: list[Event], ada: SignedIn) -> None:
+    """With a new session: the old ones stay ended."""
+    services.deactivate_user(user_id=ada.user.pk)
+    published.clear()
+
+    services.reactivate_user(user_id=ada.user.pk)
+
+    assert services.sign_in(username="ada", password=PASSWORD)
+    assert published == []
+    with pytest.raises(SessionHasEnded):
+        sessions.refresh(refresh_token=ada.tokens.refresh_token)
+
+
+def test_without_a_password_nobody_signs_in(published: list[Event], ada: SignedIn) -> None:
+    """An administrator takes a password away: every session ends."""
+    services.withdraw_password(user_id=ada.user.pk)
+
+    assert published == [
+        SessionEnded(recipients=(ada.user.pk,), session_id=session_id_of(ada), reason="password_changed")
+    ]
+    with pytest.raises(InvalidCredentials):
+        services.sign_in(username="ada", password=PASSWORD)
+
+
+@pytest.mark.parametrize("write", [services.deactivate_user, services.reactivate_user, services.withdraw_password])
 @pytest.mark.django_db
-def test_nobody_can_be_deactivated() -> None:
-    """A mistyped id is told."""
+def test_administrators_hear_of_a_mistyped_id(write: Callable[..., None]) -> None:
+    """Nothing happens to nobody."""
     with pytest.raises(UserNotFound):
-        services.deactivate_user(user_id=uuid7())
+        write(user_id=uuid7())
+
+
+@pytest.mark.parametrize("password", [PASSWORD, None])
+def test_an_administrator_stores_a_user(published: list[Event], password: str | None) -> None:
+    """Without signing them in; without a password nobody can."""
+    user = services.create_user(username="Grace", email="Grace@example.org", password=password)
+
+    assert User.objects.get() == user
+    assert (user.username_key, user.email) == ("grace", "grace@example.org")
+    assert user.has_usable_password() is (password is not None)
+    assert not Session.objects.exists()
+    assert published == []
+
+
+def test_an_administrator_stores_a_taken_name(ada: SignedIn) -> None:
+    """The same rules as at registration."""
+    with pytest.raises(InvalidInput) as failure:
+        services.create_user(username="ADA", email="new@example.org", password=None)
+
+    assert codes(failure) == {"username": ["taken"]}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_unique_violation_by_an_administrator(ada: SignedIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is a taken name as well."""
+    real, calls = services._check_free, []
+
+    def blind(user: User) -> None:
+        calls.append(user)
+        if len(calls) > 2:
+            real(user)
+
+    monkeypatch.setattr(services, "_check_free", blind)
+
+    with pytest.raises(InvalidInput) as failure:
+        services.create_user(username="ada", email="new@example.org", password=None)
+
+    assert codes(failure) == {"username": ["taken"]}
 
 
 # --- Profile and status -----------------------------------------------------------------------------------------------
@@ -383,7 +442,9 @@ def test_nobody_can_be_deactivated() -> None:
 
 def test_changing_the_profile(published: list[Event], ada: SignedIn) -> None:
     """What is given changes, the rest stays, and nothing is announced."""
-    user = services.update_profile(user_id=ada.user.pk, changes={"username": "Countess", "profile_pic": "https://x.org/a"})
+    user = services.update_profile(
+        user_id=ada.user.pk, changes={"username": "Countess", "profile_pic": "https://x.org/a"}
+    )
 
     stored = User.objects.get()
     assert user == stored
@@ -451,25 +512,3 @@ def test_a_status_of_nobody(published: list[Event]) -> None:
         services.choose_status(user_id=uuid7(), status=Status.AWAY)
 
     assert published == []
-
-
-def test_recording_presence_in_chunks(
-    published: list[Event], sign_up: Callable[..., SignedIn], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However many users, each is written, and nobody else."""
-    monkeypatch.setattr(services, "PRESENCE_CHUNK", 2)
-    people = [sign_up(f"user{number}").user.pk for number in range(6)]
-    now = timezone.now() - timedelta(seconds=5)
-
-    services.record_presence(user_ids=set(people[:5]), status=Status.AWAY, now=now)
-
-    assert set(User.objects.filter(status="away", last_seen=now).values_list("pk", flat=True)) == set(people[:5])
-    assert User.objects.get(pk=people[5]).last_seen is None
-    assert published == []
-
-
-@pytest.mark.django_db
-def test_recording_the_presence_of_nobody(django_assert_num_queries: Any) -> None:
-    """No query for nothing."""
-    with django_assert_num_queries(0):
-        services.record_presence(user_ids=[], status=Status.ONLINE, now=timezone.now())

@@ -22,7 +22,6 @@ from accounts.sessions import Device, RefreshInProgress, RefreshTokenReused, Ses
 from accounts.tokens import InvalidRefreshToken, TokenPair
 from chatproject.events import Event
 from chatproject.ids import uuid7
-
 from tests.accounts.conftest import PASSWORD
 
 
