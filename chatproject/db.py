@@ -10,11 +10,14 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import structlog
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, IntegrityError, InterfaceError, OperationalError, connections
 from django.db import transaction as django_transaction
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,9 +53,22 @@ def in_transaction() -> bool:
     return bool(getattr(connection, "in_atomic_block_mongo", False) or connection.in_atomic_block)
 
 
-def on_commit(action: Callable[[], None]) -> None:
-    """Run `action` once the open transaction has committed; at once when none is open."""
-    django_transaction.on_commit(action)
+def on_commit(action: Callable[[], None], *, robust: bool = False) -> None:
+    """Run `action` once the open transaction has committed; at once when none is open.
+
+    What it raises reaches the caller, who then takes the whole write for failed; with `robust` it is only logged.
+    """
+    django_transaction.on_commit(action, robust=robust)
+
+
+def lock(rows: QuerySet[Any]) -> None:
+    """Keep rows as they are until the open transaction ends, before it decides something by them.
+
+    Only PostgreSQL has to be asked, in the order of the keys so that two transactions cannot wait for each other. An
+    open transaction has the whole SQLite database; on MongoDB the one that writes a changed row is run again.
+    """
+    if vendor() == "postgresql":
+        list(rows.select_for_update().order_by("pk").values_list("pk"))
 
 
 def transactional(*, retry_conflicts: bool = False) -> Callable[[Callable[P, T]], Callable[P, T]]:

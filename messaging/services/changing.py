@@ -9,7 +9,7 @@ from chatproject.errors import DomainError
 from messaging import attachments, keys
 from messaging.drafts import check_content
 from messaging.events import MessageDeleted, MessageEvent, MessageUpdated, publish
-from messaging.models import Membership, Message, MessageType
+from messaging.models import Chat, Membership, Message, MessageType
 from messaging.representation import ReadMarks, message_body
 from messaging.selectors import MessageNotFound, message_for_member
 from messaging.services import numbers
@@ -62,13 +62,14 @@ def delete_message(*, chat_id: UUID, message_id: UUID, user_id: UUID) -> Message
     message.attachment = None
     message.deleted_at = numbers.now()
     _save(message, "content", "attachment", "deleted_at")
-    if attachment_id is not None:
+    if attachment_id is not None and not Message.objects.filter(attachment_id=attachment_id).exists():
         attachments.delete(attachment_id=attachment_id)
     _announce(MessageDeleted, message)
     return message
 
 
 def _own_message(*, chat_id: UUID, message_id: UUID, user_id: UUID) -> Message:
+    db.lock(Chat.objects.filter(id=chat_id))
     message = message_for_member(chat_id=chat_id, message_id=message_id, user_id=user_id)
     if message.type == MessageType.SYSTEM:
         raise MessageNotFound

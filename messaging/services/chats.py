@@ -18,7 +18,7 @@ from messaging.events import ChatRemoved, publish
 from messaging.models import Chat, ChatKind, Membership, MessageType, Role
 from messaging.selectors import ChatNotFound, chat_for_member, member_ids, membership
 from messaging.services import direct
-from messaging.services.storing import store_one
+from messaging.services.storing import store
 
 MEMBERS_LIMIT = 2_000
 TITLE_LENGTH = 100
@@ -109,8 +109,7 @@ def add_members(*, chat_id: UUID, user_id: UUID, new_ids: Sequence[UUID]) -> Cha
         Membership(chat_id=chat_id, user_id=one, delivered_seq=chat.counter, read_seq=chat.counter)
         for one in added
     )
-    for one in added:
-        _tell(chat_id, user_id, "added", about=one)
+    _tell(chat_id, user_id, "added", about=added)
     return Chat.objects.get(id=chat_id)
 
 
@@ -123,7 +122,7 @@ def change_role(*, chat_id: UUID, user_id: UUID, member_id: UUID, role: str) -> 
         if member.role == Role.OWNER:
             _keep_an_owner(chat_id, without=member_id)
         Membership.objects.filter(id=member.id).update(role=role)
-        _tell(chat_id, user_id, "role", about=member_id, role=role)
+        _tell(chat_id, user_id, "role", about=[member_id], role=role)
     return Chat.objects.get(id=chat_id)
 
 
@@ -144,7 +143,7 @@ def remove_member(*, chat_id: UUID, user_id: UUID, member_id: UUID) -> None:
         _managed_group(chat_id=chat_id, user_id=user_id, roles={Role.OWNER.value})
     if member.role == Role.OWNER:
         _keep_an_owner(chat_id, without=member_id)
-    _tell(chat_id, user_id, "left" if leaving else "removed", about=member_id)
+    _tell(chat_id, user_id, "left" if leaving else "removed", about=[member_id])
     Membership.objects.filter(id=member.id).delete()
     rev = Chat.objects.values_list("counter", flat=True).get(id=chat_id)
     publish(ChatRemoved(recipients=(member_id,), chat_id=chat_id, rev=rev))
@@ -166,7 +165,8 @@ def _erase(chat: Chat, members: Iterable[UUID]) -> None:
 
 
 def _managed_group(*, chat_id: UUID, user_id: UUID, roles: Iterable[str] | None) -> Chat:
-    """Return the group in which the person has one of the roles (None: any)."""
+    """Return the group in which the person has one of the roles (None: any), kept as it is from here on."""
+    db.lock(Chat.objects.filter(id=chat_id))
     chat = chat_for_member(chat_id=chat_id, user_id=user_id)
     if chat.kind == ChatKind.DIRECT:
         raise DirectChatFixed
@@ -205,14 +205,16 @@ def _tell(
     actor_id: UUID,
     action: str,
     *,
-    about: UUID | None = None,
+    about: Sequence[UUID | None] = (None,),
     title: str | None = None,
     role: str | None = None,
 ) -> None:
-    """Store the system message of a change; its sender is the one who made it."""
-    told = {"action": action, "userId": str(about) if about else None, "title": title, "role": role}
-    store_one(
-        Draft(
-            sender_id=actor_id, chat_id=chat_id, type=MessageType.SYSTEM, content=json.dumps(told, ensure_ascii=False)
-        )
-    )
+    """Store a change's system messages, one for each person it is about; their sender is the one who made it."""
+    drafts = []
+    for one in about:
+        told = {"action": action, "userId": str(one) if one else None, "title": title, "role": role}
+        content = json.dumps(told, ensure_ascii=False)
+        drafts.append(Draft(sender_id=actor_id, chat_id=chat_id, type=MessageType.SYSTEM, content=content))
+    for outcome in store(drafts):
+        if isinstance(outcome, DomainError):
+            raise outcome

@@ -7,7 +7,7 @@ for its sender for ever, and a repeated draft gets the message that the first on
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from uuid import UUID
 
 from chatproject import db
@@ -58,67 +58,86 @@ class _Batch:
         self.chat_ids: list[UUID | None] = [draft.chat_id for draft in drafts]
         self.members: dict[UUID, tuple[UUID, ...]] = {}
         self.attachments: dict[UUID, Attachment] = {}
+        self.repeats = self._repeats()
 
     def store(self) -> list[Outcome]:
-        self._resolve_chats()
-        self._find_duplicates()
-        self._authorise()
+        self._find_chats(self._pending())
+        self._find_duplicates(self._pending())
         self._check_attachments()
+        self._open_chats()
+        self._authorise()
         self._insert()
+        self._answer_repeats()
         return [outcome for outcome in self.outcomes if outcome is not None]
 
     def _pending(self) -> list[int]:
-        """Return the places of the drafts that have no outcome yet."""
-        return [place for place, outcome in enumerate(self.outcomes) if outcome is None]
+        """Return the places of the drafts that have no outcome yet and do not wait for another."""
+        return [place for place, outcome in enumerate(self.outcomes) if outcome is None and place not in self.repeats]
 
-    def _resolve_chats(self) -> None:
-        """Find or open the direct chat of each draft that names a receiver."""
-        pairs = {
-            place: (draft.sender_id, draft.receiver_id)
-            for place, draft in enumerate(self.drafts)
-            if draft.chat_id is None and draft.receiver_id is not None
-        }
-        if not pairs:
+    def _repeats(self) -> dict[int, int]:
+        """Return the place of each second draft with one client id, with the place of the first."""
+        firsts: dict[tuple[UUID, UUID], int] = {}
+        repeats: dict[int, int] = {}
+        for place, draft in enumerate(self.drafts):
+            first = firsts.setdefault((draft.sender_id, draft.client_id), place)
+            if first != place:
+                repeats[place] = first
+        return repeats
+
+    def _answer_repeats(self) -> None:
+        """Give a repeated draft what its first has become: the message, or the same error."""
+        if not self.repeats:
             return
+        self._find_chats(self.repeats)
+        self._find_duplicates(self.repeats)
+        for place, first in self.repeats.items():
+            if self.outcomes[place] is None:
+                self.outcomes[place] = self.outcomes[first]
+
+    def _pairs(self, places: Iterable[int]) -> dict[int, tuple[UUID, UUID]]:
+        """Return sender and receiver of those drafts that have no chat yet."""
+        return {
+            place: (draft.sender_id, draft.receiver_id)
+            for place in places
+            if self.chat_ids[place] is None and (draft := self.drafts[place]).receiver_id is not None
+        }
+
+    def _find_chats(self, places: Iterable[int]) -> None:
+        """Find the direct chat of each draft that names a receiver."""
+        pairs = self._pairs(places)
         chats = direct.find(pairs.values())
-        missing = [pair for pair in pairs.values() if direct.direct_key(*pair) not in chats]
-        if missing:
-            chats.update(direct.open_chats(missing))
+        for place, pair in pairs.items():
+            self.chat_ids[place] = chats.get(direct.direct_key(*pair))
+
+    def _open_chats(self) -> None:
+        """Open the direct chats that are not there; only now, so that no refused draft leaves an empty one behind."""
+        pairs = self._pairs(self._pending())
+        chats = direct.open_chats(pairs.values()) if pairs else {}
         for place, pair in pairs.items():
             chat_id = chats.get(direct.direct_key(*pair))
             self.chat_ids[place] = chat_id
             if chat_id is None:
                 self.outcomes[place] = direct.PersonNotFound()
 
-    def _find_duplicates(self) -> None:
-        """Give every draft that was stored before its first message; a second one in this batch waits for the first."""
-        client_ids = [self.drafts[place].client_id for place in self._pending()]
+    def _find_duplicates(self, places: Collection[int]) -> None:
+        """Give every draft that was stored before its first message."""
+        client_ids = [self.drafts[place].client_id for place in places]
         rows = Message.objects.filter(client_id__in=client_ids).select_related("attachment")
         stored = {(row.sender_id, row.client_id): row for row in rows}
-        for place in self._pending():
+        for place in places:
             draft = self.drafts[place]
             first = stored.get((draft.sender_id, draft.client_id))
-            if first is not None:
-                self.outcomes[place] = self._repeat_of(first, place)
-
-    def _repeat_of(self, first: Message, place: int) -> Outcome:
-        if first.chat_id != self.chat_ids[place]:
-            return ClientIdReused()
-        first.duplicate = True
-        return first
-
-    def _authorise(self) -> None:
-        """Refuse the drafts for chats that their sender is not in; a missing chat looks the same."""
-        chat_ids = {chat_id for place in self._pending() if (chat_id := self.chat_ids[place])}
-        self.members = member_ids_of_chats(chat_ids=chat_ids)
-        for place in self._pending():
-            if self.drafts[place].sender_id not in self.members.get(self.chat_ids[place], ()):  # type: ignore[arg-type]
-                self.outcomes[place] = ChatNotFound()
+            if first is None:
+                continue
+            if first.chat_id == self.chat_ids[place]:
+                first.duplicate = True
+                self.outcomes[place] = first
+            else:
+                self.outcomes[place] = ClientIdReused()
 
     def _check_attachments(self) -> None:
         """Refuse attachments that the sender has not uploaded for this chat."""
-        wanted = {self.drafts[place].attachment_id: place for place in self._pending()}
-        wanted.pop(None, None)
+        wanted = {attachment_id for place in self._pending() if (attachment_id := self.drafts[place].attachment_id)}
         if wanted:
             self.attachments = Attachment.objects.in_bulk(list(wanted))
         for place in self._pending():
@@ -129,27 +148,26 @@ class _Batch:
             if found is None or (found.chat_id, found.uploader_id) != (self.chat_ids[place], draft.sender_id):
                 self.outcomes[place] = InvalidInput.of("attachmentId", "There is no such upload in this chat.")
 
+    def _authorise(self) -> None:
+        """Refuse the drafts for chats that their sender is not in; a missing chat looks the same."""
+        chat_ids = {chat_id for place in self._pending() if (chat_id := self.chat_ids[place])}
+        db.lock(Chat.objects.filter(id__in=chat_ids))
+        self.members = member_ids_of_chats(chat_ids=chat_ids)
+        for place in self._pending():
+            if self.drafts[place].sender_id not in self.members.get(self.chat_ids[place], ()):  # type: ignore[arg-type]
+                self.outcomes[place] = ChatNotFound()
+
     def _insert(self) -> None:
         """Number, encrypt and insert what is left, and announce it."""
         places = self._pending()
-        first_places: dict[tuple[UUID, UUID], int] = {}
-        repeats: list[tuple[int, int]] = []
-        for place in places:
-            draft = self.drafts[place]
-            first = first_places.setdefault((draft.sender_id, draft.client_id), place)
-            if first != place:
-                repeats.append((place, first))
-        fresh = list(first_places.values())
-        if not fresh:
+        if not places:
             return
-        chats = numbers.take_for_messages(Counter(self._chat_id(place) for place in fresh))
+        chats = numbers.take_for_messages(Counter(self._chat_id(place) for place in places))
         keys.preload(chats)
-        messages = self._number(fresh, chats)
+        messages = self._number(places, chats)
         Message.objects.bulk_create(messages.values())
         for place, message in messages.items():
             self.outcomes[place] = message
-        for place, first in repeats:
-            self.outcomes[place] = self._repeat_of_fresh(messages[first], place)
         publish(*(self._event(place, message) for place, message in messages.items()))
 
     def _chat_id(self, place: int) -> UUID:
@@ -185,11 +203,6 @@ class _Batch:
         if chat.kind != ChatKind.DIRECT:
             return None
         return next((one for one in self.members[chat.id] if one != sender_id), None)
-
-    def _repeat_of_fresh(self, first: Message, place: int) -> Outcome:
-        """Answer the second of two drafts with one client id in this batch."""
-        repeat = Message(**{field.attname: getattr(first, field.attname) for field in Message._meta.concrete_fields})
-        return self._repeat_of(repeat, place)
 
     def _event(self, place: int, message: Message) -> MessageReceived:
         return MessageReceived(
