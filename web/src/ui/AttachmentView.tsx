@@ -4,6 +4,7 @@ import { useEffect, useState } from "react";
 import type { Attachment } from "../api/types";
 import type { Session } from "../store/session";
 import { fileSize } from "./format";
+import { Icon } from "./Icon";
 
 const SHOWN = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
@@ -46,7 +47,7 @@ export function AttachmentView({ session, attachment }: { session: Session; atta
     );
   return (
     <button type="button" className="file" onClick={() => void save().catch(() => setFailed(true))}>
-      <span aria-hidden="true">📄</span>
+      <Icon name="file" />
       <span dir="auto">{attachment.name}</span>
       <span className="muted">{fileSize(attachment.size)}</span>
     </button>

@@ -6,6 +6,7 @@ import type { Session } from "../store/session";
 import { type ChatState, chatsInOrder, others, type State, titleOf } from "../store/state";
 import { Avatar } from "./Avatar";
 import { preview, shortTime } from "./format";
+import { Icon } from "./Icon";
 import { useSearch } from "./useSearch";
 
 interface Props {
@@ -35,7 +36,7 @@ export function ChatList({ session, state, me, onOpen, onSettings, onNewGroup }:
           <span>{me.username}</span>
         </button>
         <button type="button" className="icon" aria-label="New group" title="New group" onClick={onNewGroup}>
-          ＋
+          <Icon name="plus" />
         </button>
       </header>
       <input

@@ -4,6 +4,7 @@ import { type ChangeEvent, type KeyboardEvent, useEffect, useRef, useState } fro
 import { ApiError } from "../api/errors";
 import type { Message } from "../api/types";
 import type { Session } from "../store/session";
+import { Icon } from "./Icon";
 
 interface Props {
   session: Session;
@@ -104,7 +105,7 @@ export function Composer({ session, chatId, editing, onDone, onEditLast }: Props
               aria-label="Attach a file"
               onClick={() => file.current?.click()}
             >
-              📎
+              <Icon name="clip" />
             </button>
             <input
               ref={file}

@@ -8,6 +8,7 @@ import { Avatar } from "./Avatar";
 import { Composer } from "./Composer";
 import { lastSeen, nameOf } from "./format";
 import { GroupInfo } from "./GroupInfo";
+import { Icon } from "./Icon";
 import { MessageList } from "./MessageList";
 
 interface Props {
@@ -29,7 +30,7 @@ export function Conversation({ session, state, chat, me, onBack }: Props) {
     <main className="conversation">
       <header className="chat-head">
         <button type="button" className="icon back" aria-label="Back to the list" onClick={onBack}>
-          ←
+          <Icon name="back" />
         </button>
         <Avatar name={title} user={other} status={other?.status} />
         <div className="chat-title">
@@ -38,7 +39,7 @@ export function Conversation({ session, state, chat, me, onBack }: Props) {
         </div>
         {chat.kind === "group" && (
           <button type="button" className="icon" aria-label="Group members" onClick={() => setInfo(true)}>
-            ⋯
+            <Icon name="more" />
           </button>
         )}
       </header>

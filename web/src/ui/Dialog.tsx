@@ -1,6 +1,7 @@
 /** A modal dialog: Escape and the close button end it, and the focus returns to where it was. */
 
 import { type ReactNode, useEffect, useId, useRef } from "react";
+import { Icon } from "./Icon";
 
 interface Props {
   title: string;
@@ -19,7 +20,7 @@ export function Dialog({ title, onClose, children }: Props) {
       <header className="dialog-head">
         <h2 id={heading}>{title}</h2>
         <button type="button" className="icon" aria-label="Close" onClick={onClose}>
-          ✕
+          <Icon name="close" />
         </button>
       </header>
       {children}

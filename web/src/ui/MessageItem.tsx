@@ -5,6 +5,7 @@ import type { Session } from "../store/session";
 import { type ChatState, type Outgoing, type Tick, tickOf } from "../store/state";
 import { AttachmentView } from "./AttachmentView";
 import { clockTime, linkParts, nameOf, systemLine } from "./format";
+import { Icon } from "./Icon";
 
 const TICKS: Record<Tick, string> = { sent: "✓", delivered: "✓✓", read: "✓✓" };
 
@@ -43,7 +44,7 @@ export function MessageItem({ session, chat, me, message, follows, onEdit }: Pro
       {changeable && (
         <div className="actions">
           <button type="button" className="icon" aria-label="Edit message" onClick={() => onEdit(message)}>
-            ✎
+            <Icon name="edit" />
           </button>
           <button
             type="button"
@@ -51,7 +52,7 @@ export function MessageItem({ session, chat, me, message, follows, onEdit }: Pro
             aria-label="Delete message"
             onClick={() => confirm("Delete this message for everybody?") && void session.remove(message)}
           >
-            🗑
+            <Icon name="trash" />
           </button>
         </div>
       )}
