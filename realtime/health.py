@@ -1,4 +1,4 @@
-"""Looks whether the parts that a message passes are there: what `/readyz` asks every second and `manage.py doctor` once.
+"""Looks whether the parts that a message passes are there: `/readyz` asks every second, `manage.py doctor` once.
 
 Each probe raises when its part does not work, and is bounded in time: a part that hangs is a part that is not there.
 """

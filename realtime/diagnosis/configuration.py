@@ -21,9 +21,11 @@ def settings_in_force() -> Iterator[Finding]:
     found = [*_system_checks(), *(_public() if ENV.production else ())]
     if not ENV.rate_limits and ENV.mode != "test":
         found.append(warn(PART, "rate limits are off: passwords can be guessed", "remove PARLEY_RATE_LIMITS=off"))
-    for origin in ENV.allowed_origins:
-        if ENV.https and not origin.startswith("https://"):
-            found.append(warn(PART, f"{origin} may call without encryption", "name https:// origins alone"))
+    found.extend(
+        warn(PART, f"{origin} may call without encryption", "name https:// origins alone")
+        for origin in ENV.allowed_origins
+        if ENV.https and not origin.startswith("https://")
+    )
     summary = f"{ENV.mode}, hosts {', '.join(ENV.allowed_hosts)}, https {'on' if ENV.https else 'off'}"
     yield from found or [ok(PART, summary)]
 

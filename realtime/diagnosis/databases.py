@@ -16,7 +16,7 @@ from realtime.diagnosis.findings import Finding, fail, first_line, ok, place
 PART = "database"
 
 _SYMPTOMS = (
-    (("password authentication failed", "authentication failed", "role "), "correct the user and password in DATABASE_URL"),
+    (("authentication failed", "role "), "correct the user and password in DATABASE_URL"),
     (("does not exist",), "create the database, or correct its name in DATABASE_URL"),
     (
         ("refused", "timed out", "timeout", "could not translate", "name or service", "nodename", "no servers"),
@@ -25,12 +25,10 @@ _SYMPTOMS = (
     (("unable to open database file", "readonly", "read-only"), "let Parley's user write the file and its directory"),
     (("disk is full", "disk i/o"), "make room on the disk"),
     (("not a database", "malformed"), "this file is not a healthy SQLite database: restore a backup"),
-    (
-        ("replica set", "transaction numbers"),
-        "run MongoDB as a replica set (one member will do): transactions need it",
-    ),
+    (("replica set", "transaction numbers"), "run MongoDB as a replica set (one member will do)"),
     (("no such table", "no such column"), "run: manage.py migrate"),
-)  # fmt: skip
+)
+"""What databases say, in lower case, and what helps; the first that fits counts."""
 
 
 class _Undo(Exception):
@@ -121,9 +119,8 @@ def _sqlite(connection: Any) -> tuple[str, str, str]:
 
 def _postgresql(connection: Any) -> tuple[str, str, str]:
     for name in ("fsync", "synchronous_commit", "full_page_writes"):
-        value = _value(connection, f"SHOW {name}")
-        if value in ("off", "local") and not (name == "synchronous_commit" and value == "local"):
-            return f"{name} is {value}", f"set {name} = on in postgresql.conf", ""
+        if _value(connection, f"SHOW {name}") == "off":
+            return f"{name} is off", f"set {name} = on in postgresql.conf", ""
     return "", "", "fsync and synchronous_commit are on: a confirmed message survives a power cut"
 
 

@@ -5,12 +5,10 @@ another.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
-
-from django.core.exceptions import ImproperlyConfigured
 
 from realtime.health import in_thread
 
@@ -43,7 +41,13 @@ class Finding:
         return {name: str(value) for name, value in asdict(self).items()}
 
 
-Check = Callable[[], Iterable[Finding]]
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A part and how to look at it; it is passed over when the part that it needs has failed."""
+
+    part: str
+    look: Callable[[], Iterable[Finding]]
+    needs: str = ""
 
 
 def ok(part: str, message: str) -> Finding:
@@ -61,19 +65,28 @@ def fail(part: str, message: str, remedy: str) -> Finding:
     return Finding(part=part, level=Level.FAIL, message=message, remedy=remedy)
 
 
-def examine(checks: Mapping[str, Check], *, seconds: float = SECONDS) -> Iterator[Finding]:
-    """Run the checks, in their order, and yield what they find; a check that breaks or hangs is a finding itself."""
-    for part, check in checks.items():
-        try:
-            yield from in_thread(lambda check=check: list(check())).result(timeout=seconds)  # type: ignore[misc]
-        except TimeoutError:
-            yield fail(part, f"no answer within {seconds:g} s", "see whether the host, port and network are right")
-        except ImproperlyConfigured as error:
-            yield fail(part, first_line(error), "correct the configuration")
-        except Exception as error:  # noqa: BLE001  a check that breaks must not hide the others
-            yield fail(
-                part, f"{type(error).__name__}: {first_line(error)}", "see the message; the other lines may tell more"
-            )
+def examine(checks: Iterable[Check], *, seconds: float = SECONDS) -> Iterator[Finding]:
+    """Run the checks, in their order, and yield what they find: one line for each problem, none for what follows."""
+    failed: set[str] = set()
+    for check in checks:
+        if check.needs in failed:
+            continue
+        for finding in _findings(check, seconds):
+            if finding.level is Level.FAIL:
+                failed.add(check.part)
+            yield finding
+
+
+def _findings(check: Check, seconds: float) -> list[Finding]:
+    """Return what a check finds; one that breaks or hangs is a finding itself."""
+    try:
+        return in_thread(lambda: list(check.look())).result(timeout=seconds)
+    except TimeoutError:
+        remedy = "see whether it runs, and whether host, port and network are right"
+        return [fail(check.part, f"no answer within {seconds:g} s", remedy)]
+    except Exception as error:  # noqa: BLE001  a check that breaks must not hide the others
+        message = f"{type(error).__name__}: {first_line(error)}"
+        return [fail(check.part, message, "see whether the other lines tell more")]
 
 
 def worst(findings: Iterable[Finding]) -> Level:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from realtime.diagnosis import configuration, databases, encryption, host, stores
 from realtime.diagnosis.findings import Check
 
-CHECKS: dict[str, Check] = {
-    "configuration": configuration.settings_in_force,
-    "secrets": configuration.secrets,
-    "data directory": host.data_directory,
-    "database": databases.reachable,
-    "durability": databases.durable,
-    "migrations": databases.migrated,
-    "master keys": encryption.master_keys,
-    "redis": stores.redis_server,
-    "channel layer": stores.channel_layer,
-    "cache": stores.shared_cache,
-    "clock": host.clocks,
-    "web client": host.web_client,
-}
+CHECKS = (
+    Check("configuration", configuration.settings_in_force),
+    Check("secrets", configuration.secrets),
+    Check("data directory", host.data_directory),
+    Check("database", databases.reachable),
+    Check("durability", databases.durable, needs="database"),
+    Check("migrations", databases.migrated, needs="database"),
+    Check("master keys", encryption.master_keys, needs="database"),
+    Check("redis", stores.redis_server),
+    Check("channel layer", stores.channel_layer, needs="redis"),
+    Check("cache", stores.shared_cache, needs="redis"),
+    Check("clock", host.own_clock),
+    Check("database clock", host.database_clock, needs="database"),
+    Check("redis clock", host.redis_clock, needs="redis"),
+    Check("web client", host.web_client),
+)

@@ -46,7 +46,7 @@ def redis_server() -> Iterator[Finding]:
     except Exception as error:  # noqa: BLE001  a wrong URL raises ValueError, a wrong host OSError
         yield fail(part, f"{place(ENV.redis_url)} cannot be used: {first_line(error)}", remedy_for(error))
         return
-    version = str(about.get("redis_version", "0"))  # type: ignore[union-attr]
+    version = str(about.get("redis_version", "0"))
     if tuple(int(number) for number in version.split(".")[:2]) < OLDEST_REDIS:
         yield warn(part, f"version {version} is old", "update to Redis 6.2 or newer")
     else:
