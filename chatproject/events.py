@@ -45,6 +45,9 @@ def set_publisher(publisher: Publisher | None) -> Publisher:
 
 
 def publish(*events: Event) -> None:
-    """Hand events over once the open transaction has committed; at once when none is open."""
+    """Hand events over once the open transaction has committed; at once when none is open.
+
+    A publisher that fails is logged: what was committed stays committed, and clients learn of it from the numbers.
+    """
     if events:
-        db.on_commit(lambda: _publisher(events))
+        db.on_commit(lambda: _publisher(events), robust=True)

@@ -6,6 +6,8 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+from structlog.processors import ExceptionRenderer
+from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
 FORBIDDEN_KEYS = frozenset(
@@ -17,10 +19,17 @@ REDACTED = "[redacted]"
 
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Blank every value whose key names something secret (OWASP Logging Cheat Sheet, "Data to exclude")."""
-    for key in event:
-        if key.replace("_", "").lower() in FORBIDDEN_KEYS:
-            event[key] = REDACTED
+    for key, value in event.items():
+        event[key] = _redacted(key, value)
     return event
+
+
+def _redacted(key: object, value: Any) -> Any:
+    if str(key).replace("_", "").lower() in FORBIDDEN_KEYS:
+        return REDACTED
+    if isinstance(value, dict):
+        return {inner: _redacted(inner, one) for inner, one in value.items()}
+    return value
 
 
 def _shared() -> list[Processor]:
@@ -45,7 +54,9 @@ def configure(*, log_format: str, level: str) -> dict[str, Any]:
     )
     renderers: list[Processor]
     if log_format == "json":
-        renderers = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        # Without the locals of each frame, which structlog shows by default: they hold content and passwords.
+        tracebacks = ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+        renderers = [tracebacks, structlog.processors.JSONRenderer()]
     else:
         plain = structlog.dev.plain_traceback
         renderers = [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=plain)]

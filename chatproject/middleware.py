@@ -1,4 +1,4 @@
-"""The outermost Django middleware: gives each request its id and true address, and logs how it ended."""
+"""The Django middleware of our own: the outermost gives each request its id and true address, and logs how it ended."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import structlog
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.decorators import sync_and_async_middleware
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
 
 from chatproject.addresses import client_address
+from chatproject.body_limit import EXCEEDED
+from chatproject.errors import json_error
 from chatproject.ids import uuid7
 
 log = structlog.get_logger("parley.http")
@@ -56,6 +59,10 @@ class RequestContextMiddleware:
     def _begin(self, request: HttpRequest) -> float:
         clear_contextvars()
         bind_contextvars(request_id=new_request_id(request.headers.get("X-Request-ID")))
+        if request.encoding is not None:
+            # Bodies are UTF-8 (RFC 8259, section 8.1). Python's codecs know more than charsets, such as zip: the client
+            # must not choose one by `Content-Type: ...; charset=`.
+            request.encoding = "utf-8"
         request.META["REMOTE_ADDR"] = client_address(
             peer=request.META.get("REMOTE_ADDR"),
             forwarded_for=request.META.get("HTTP_X_FORWARDED_FOR"),
@@ -75,3 +82,24 @@ class RequestContextMiddleware:
             address=request.META["REMOTE_ADDR"],
         )
         return response
+
+
+@sync_and_async_middleware
+def refuse_large_bodies(
+    get_response: Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]],
+) -> Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]:
+    """Answer 413 where `chatproject.body_limit` has cut a body off, with the headers of every other answer."""
+
+    def refusal(request: HttpRequest) -> HttpResponseBase | None:
+        limit = getattr(request, "scope", {}).get(EXCEEDED)
+        if limit is None:
+            return None
+        return json_error(413, "body_too_large", f"The body is larger than {limit} bytes.")
+
+    if not iscoroutinefunction(get_response):
+        return lambda request: refusal(request) or get_response(request)
+
+    async def refuse(request: HttpRequest) -> HttpResponseBase:
+        return refusal(request) or await get_response(request)
+
+    return refuse
