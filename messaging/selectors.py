@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db.models import Count, Q
 
+from chatproject import ids
 from chatproject.errors import DomainError
 from messaging import keys
 from messaging.models import Chat, Membership, Message, MessageType
@@ -53,6 +54,26 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """Where a page of the inbox ended. Chats that one batch wrote to have the same activity."""
+
+    activity: UUID
+    chat_id: UUID
+
+    def __str__(self) -> str:
+        return f"{self.activity}.{self.chat_id}"
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """Return the cursor that a client gave back. Raises `InvalidCursor`."""
+        first, _, second = text.partition(".")
+        activity, chat_id = ids.parse(first), ids.parse(second)
+        if activity is None or chat_id is None:
+            raise InvalidCursor
+        return cls(activity=activity, chat_id=chat_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InboxEntry:
     """A chat as its member sees it in the list."""
 
@@ -92,6 +113,11 @@ def message_for_member(*, chat_id: UUID, message_id: UUID, user_id: UUID) -> Mes
 def memberships_of(*, chat_id: UUID) -> list[Membership]:
     """Return a chat's members with their users, in the order in which they joined."""
     return list(Membership.objects.filter(chat_id=chat_id).select_related("user").order_by("id"))
+
+
+def watermarks_of(*, chat_id: UUID) -> list[Membership]:
+    """Return a chat's members without their users: enough to tell what was read."""
+    return list(Membership.objects.filter(chat_id=chat_id))
 
 
 def memberships_of_chats(*, chat_ids: Iterable[UUID]) -> dict[UUID, list[Membership]]:
@@ -187,7 +213,7 @@ def _page(chat: Chat, messages: list[Message], *, has_more: bool) -> Page:
     return Page(chat=chat, memberships=memberships_of(chat_id=chat.id), messages=messages, has_more=has_more)
 
 
-def inbox(*, user_id: UUID, before: UUID | None, limit: int) -> tuple[list[InboxEntry], UUID | None]:
+def inbox(*, user_id: UUID, before: Cursor | None, limit: int) -> tuple[list[InboxEntry], Cursor | None]:
     """Return the person's chats, newest activity first, and the cursor of the next page (None: that was all).
 
     The number of queries does not depend on the number of chats.
@@ -195,9 +221,11 @@ def inbox(*, user_id: UUID, before: UUID | None, limit: int) -> tuple[list[Inbox
     own = {one.chat_id: one for one in Membership.objects.filter(user_id=user_id)}
     rows = Chat.objects.filter(id__in=list(own))
     if before is not None:
-        rows = rows.filter(activity__lt=before)
-    chats = list(rows.order_by("-activity")[: limit + 1])
-    cursor = chats[limit - 1].activity if len(chats) > limit else None
+        same_batch = Q(activity=before.activity, id__lt=before.chat_id)
+        rows = rows.filter(Q(activity__lt=before.activity) | same_batch)
+    chats = list(rows.order_by("-activity", "-id")[: limit + 1])
+    last_chat = chats[limit - 1] if len(chats) > limit else None
+    cursor = Cursor(activity=last_chat.activity, chat_id=last_chat.id) if last_chat else None
     chats = chats[:limit]
     keys.preload(chat.id for chat in chats)
     members = memberships_of_chats(chat_ids=[chat.id for chat in chats])
@@ -237,18 +265,15 @@ def _last_messages(chats: Sequence[Chat]) -> dict[UUID, Message]:
 
 
 def _unread_counts(chats: Sequence[Chat], own: dict[UUID, Membership], user_id: UUID) -> dict[UUID, int]:
-    """Count what others wrote above the read mark, in a bounded window; beyond it the cap is the answer."""
-    counts: dict[UUID, int] = {}
+    """Count what others wrote above the read mark, among the chat's newest numbers: the cost has a bound."""
     wanted = Q()
     for chat in chats:
-        read_seq = own[chat.id].read_seq
-        if chat.last_seq - read_seq > UNREAD_WINDOW:
-            counts[chat.id] = UNREAD_CAP
-        elif chat.last_seq > read_seq:
-            wanted |= Q(chat_id=chat.id, seq__gt=read_seq)
-    if wanted:
-        rows = Message.objects.filter(wanted, deleted_at=None).exclude(sender_id=user_id)
-        rows = rows.exclude(type=MessageType.SYSTEM)
-        for row in rows.values("chat_id").annotate(unread=Count("id")):
-            counts[row["chat_id"]] = min(UNREAD_CAP, row["unread"])
-    return counts
+        floor = max(own[chat.id].read_seq, chat.last_seq - UNREAD_WINDOW)
+        if chat.last_seq > floor:
+            wanted |= Q(chat_id=chat.id, seq__gt=floor)
+    if not wanted:
+        return {}
+    rows = Message.objects.filter(wanted, deleted_at=None).exclude(sender_id=user_id)
+    rows = rows.exclude(type=MessageType.SYSTEM)
+    found = rows.values("chat_id").annotate(unread=Count("id"))
+    return {row["chat_id"]: min(UNREAD_CAP, row["unread"]) for row in found}

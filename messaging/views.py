@@ -19,7 +19,7 @@ from chatproject.serializers import EmptySerializer
 from messaging import representation, schema, selectors, services
 from messaging.drafts import Draft
 from messaging.models import Chat, Message
-from messaging.selectors import ChatNotFound, InvalidCursor, MessageNotFound
+from messaging.selectors import ChatNotFound, Cursor, MessageNotFound
 from messaging.serializers import (
     AddMembersSerializer,
     CreateChatSerializer,
@@ -62,7 +62,7 @@ class ChatViewSet(viewsets.ViewSet):
     def list(self, request: Request) -> Response:
         """Return the inbox."""
         query = _parse(InboxSerializer, request.query_params.dict())
-        before = _id(query["cursor"], InvalidCursor) if "cursor" in query else None
+        before = Cursor.parse(query["cursor"]) if "cursor" in query else None
         user_id = _caller(request)
         entries, cursor = selectors.inbox(user_id=user_id, before=before, limit=query["limit"])
         chats = [representation.inbox_entry_body(entry, viewer_id=user_id) for entry in entries]
@@ -195,7 +195,7 @@ class MessageViewSet(viewsets.ViewSet):
         return self._message(message)
 
     def _message(self, message: Message, status: int = 200) -> Response:
-        marks = representation.ReadMarks(selectors.memberships_of(chat_id=message.chat_id))
+        marks = representation.ReadMarks(selectors.watermarks_of(chat_id=message.chat_id))
         return Response(representation.message_body(message, marks), status=status)
 
 
