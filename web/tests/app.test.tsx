@@ -1,0 +1,174 @@
+/** The main flows as a person sees them, against a server faked at fetch and WebSocket. */
+
+import { act, cleanup, render, screen, waitFor, within } from "@testing-library/react";
+import userEvent from "@testing-library/user-event";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { App } from "../src/ui/App";
+import { FakeServer, failure } from "./fakeServer";
+import { ADA, BOB, entry, message } from "./fixtures";
+
+const CHAT = "018f0000-0000-7000-8000-000000000001";
+const tokens = { accessToken: "a", refreshToken: "r", expiresIn: 600 };
+const chat = entry({ id: CHAT, rev: 1, lastMessage: message(1, { chatId: CHAT }), unreadCount: 1 });
+const page = { chat, messages: [message(1, { chatId: CHAT })], hasMore: false, rev: 1 };
+let server: FakeServer;
+
+beforeEach(() => {
+  localStorage.clear();
+  location.hash = "";
+  server = new FakeServer()
+    .on("POST /auth/login", { user: ADA, ...tokens })
+    .on("POST /auth/logout", () => ({ status: 204 }))
+    .on("GET /user/me", ADA)
+    .on("GET /user/search", { users: [BOB] })
+    .on("GET /chat", { chats: [chat], nextCursor: null })
+    .on("POST /chat", chat)
+    .on(`GET /chat/${CHAT}`, page);
+});
+afterEach(() => {
+  cleanup();
+  vi.unstubAllGlobals();
+});
+
+async function signIn() {
+  const person = userEvent.setup();
+  render(<App />);
+  await person.type(screen.getByLabelText("Username or email"), "ada");
+  await person.type(screen.getByLabelText("Password"), "quiet purple harbour");
+  await person.click(screen.getByRole("button", { name: "Log in" }));
+  await waitFor(() => expect(server.sockets).toHaveLength(1));
+  await connect();
+  return person;
+}
+
+async function connect() {
+  await act(async () => server.socket.accept());
+  await act(async () => void server.socket.ack("sync", {}));
+}
+
+async function signInAndOpen() {
+  const person = await signIn();
+  await person.click(await screen.findByRole("button", { name: /bob/ }));
+  await screen.findByText("message 1", { selector: ".text" });
+  return person;
+}
+
+describe("signing in", () => {
+  it("shows what is wrong with a login", async () => {
+    server.on("POST /auth/login", () => ({ status: 401, body: failure("invalid_credentials") }));
+    const person = userEvent.setup();
+    render(<App />);
+    await person.type(screen.getByLabelText("Username or email"), "ada@example.org");
+    await person.type(screen.getByLabelText("Password"), "wrong");
+    await person.click(screen.getByRole("button", { name: "Log in" }));
+    expect(await screen.findByRole("alert")).toHaveProperty("textContent", "It failed: invalid_credentials.");
+    expect(server.calls[0]?.body).toEqual({ email: "ada@example.org", password: "wrong" });
+  });
+
+  it("shows the problem of a field beside it", async () => {
+    const taken = { username: [{ code: "taken", message: "This name is taken." }] };
+    server.on("POST /auth/register", () => ({ status: 400, body: failure("invalid", taken) }));
+    const person = userEvent.setup();
+    render(<App />);
+    await person.click(screen.getByRole("button", { name: "Create an account" }));
+    await person.type(screen.getByLabelText("Username"), "ada");
+    await person.type(screen.getByLabelText("Email"), "ada@example.org");
+    await person.type(screen.getByLabelText("Password"), "quiet purple harbour");
+    await person.click(screen.getByRole("button", { name: "Create account" }));
+    expect((await screen.findByRole("alert")).textContent).toBe("This name is taken.");
+  });
+
+  it("goes back to the form when the session ends elsewhere", async () => {
+    await signIn();
+    await act(async () => server.socket.push("session:end", { reason: "revoked" }));
+    expect(await screen.findByText(/ended from another device/)).toBeTruthy();
+    expect(localStorage.getItem("parley.tokens")).toBeNull();
+  });
+});
+
+describe("talking", () => {
+  it("shows unread messages, and marks them as read when they are looked at", async () => {
+    vi.spyOn(document, "hasFocus").mockReturnValue(true);
+    await signInAndOpen();
+    await waitFor(() => expect(server.socket.waitsFor("message:read")).toBe(true));
+    expect(server.socket.ack("message:read", {})).toEqual({ chatId: CHAT, seq: 1 });
+    expect(screen.queryByText("unread")).toBeNull();
+  });
+
+  it("shows a message at once, and as sent when it is acked", async () => {
+    const person = await signInAndOpen();
+    await person.type(screen.getByRole("textbox", { name: "Message" }), "Tea?{Enter}");
+    expect(screen.getByText("sending…")).toBeTruthy();
+    await act(async () => {
+      const sent = server.socket.sent.find((frame) => frame.event === "message:send")?.data;
+      const stored = message(2, {
+        chatId: CHAT,
+        senderId: "ada",
+        content: "Tea?",
+        clientId: String(sent?.clientId),
+      });
+      server.socket.ack("message:send", { message: stored, duplicate: false });
+    });
+    expect(screen.queryByText("sending…")).toBeNull();
+    expect(screen.getByRole("img", { name: "sent" })).toBeTruthy();
+  });
+
+  it("sends what waits again under the same client id after a break", async () => {
+    const person = await signInAndOpen();
+    await person.type(screen.getByRole("textbox", { name: "Message" }), "Tea?{Enter}");
+    const first = server.socket.sent.find((frame) => frame.event === "message:send")?.data.clientId;
+    await act(async () => server.socket.close(1006));
+    await waitFor(() => expect(server.sockets).toHaveLength(2), { timeout: 3_000 });
+    await connect();
+    await waitFor(() => expect(server.socket.waitsFor("message:send")).toBe(true));
+    const again = server.socket.sent.find((frame) => frame.event === "message:send")?.data.clientId;
+    expect(first).toBeTruthy();
+    expect(again).toBe(first);
+  });
+
+  it("keeps a refused message with its reason", async () => {
+    const person = await signInAndOpen();
+    await person.type(screen.getByRole("textbox", { name: "Message" }), "Tea?{Enter}");
+    await act(async () => server.socket.refuse("message:send", failure("invalid").error));
+    expect(screen.getByText("It failed: invalid.")).toBeTruthy();
+    await person.click(screen.getByRole("button", { name: "Discard" }));
+    expect(screen.queryByText("Tea?")).toBeNull();
+  });
+
+  it("fetches what is missing between two messages", async () => {
+    await signInAndOpen();
+    const missing = [2, 3].map((seq) => message(seq, { chatId: CHAT }));
+    server.on(`GET /chat/${CHAT}?limit=100&after=1`, { ...page, messages: missing, rev: 3 });
+    await act(async () => server.socket.push("message:receive", missing[1]));
+    expect(await screen.findByText("message 2", { selector: ".text" })).toBeTruthy();
+  });
+
+  it("shows text as text, with its links", async () => {
+    await signInAndOpen();
+    const content = "<b>look</b> https://example.org/a.";
+    await act(async () => server.socket.push("message:receive", message(2, { chatId: CHAT, content })));
+    const log = screen.getByRole("log");
+    expect(within(log).getByText(/<b>look<\/b>/)).toBeTruthy();
+    expect(within(log).getByRole("link").getAttribute("href")).toBe("https://example.org/a");
+  });
+
+  it("tells who is typing, and takes it back", async () => {
+    await signInAndOpen();
+    const sign = { chatId: CHAT, rev: 1, userId: "bob", typing: true, expiresIn: 6 };
+    await act(async () => server.socket.push("user:typing", sign));
+    expect(screen.getByText("bob is typing…")).toBeTruthy();
+    await act(async () => server.socket.push("user:typing", { ...sign, typing: false }));
+    expect(screen.queryByText("bob is typing…")).toBeNull();
+  });
+
+  it("opens the chat with a person that was found", async () => {
+    const person = await signIn();
+    await person.type(screen.getByLabelText("Find a person"), "bo");
+    const found = await screen.findByRole("list", { name: "People found" });
+    await person.click(await within(found).findByRole("button"));
+    expect(await screen.findByRole("textbox", { name: "Message" })).toBeTruthy();
+    expect(server.calls.find((call) => call.method === "POST" && call.path === "/chat")?.body).toEqual({
+      participantIds: ["bob"],
+    });
+  });
+});

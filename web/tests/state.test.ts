@@ -1,0 +1,194 @@
+/** The pure functions of the store: numbers, gaps, receipts. */
+
+import { describe, expect, it } from "vitest";
+import {
+  advance,
+  applyChanges,
+  applyInbox,
+  applyMessage,
+  applyNewest,
+  applyOlder,
+  applyReceipt,
+  applyStatus,
+  applyTyping,
+  chatsInOrder,
+  expireTyping,
+  hasGap,
+  initialState,
+  mergeMessages,
+  removeChat,
+  type State,
+  tickOf,
+  titleOf,
+  withChat,
+} from "../src/store/state";
+import { ADA, BOB, entry, member, message } from "./fixtures";
+
+const signedIn: State = { ...initialState, me: ADA };
+const chatOf = (state: State) => {
+  const chat = state.chats.chat;
+  if (!chat) throw new Error("no chat");
+  return chat;
+};
+
+/** A state with an open chat that holds the messages 1 to `count`. */
+function loaded(count: number): State {
+  const messages = Array.from({ length: count }, (_, index) => message(index + 1));
+  const state = applyInbox(signedIn, [entry({ rev: count })]);
+  return applyNewest(state, { chat: entry(), messages, hasMore: false, rev: count });
+}
+
+describe("advance", () => {
+  it("moves over what is held without a hole", () => {
+    expect(advance(3, [4, 5, 7])).toEqual({ rev: 5, ahead: [7] });
+  });
+
+  it("forgets what is behind and what comes twice", () => {
+    expect(advance(3, [2, 4, 4])).toEqual({ rev: 4, ahead: [] });
+  });
+});
+
+describe("mergeMessages", () => {
+  it("keeps the later state of a message whichever comes first", () => {
+    const edited = message(1, { rev: 5, content: "edited" });
+    expect(mergeMessages([edited], [message(1)])).toEqual([edited]);
+    expect(mergeMessages([message(1)], [edited])).toEqual([edited]);
+  });
+
+  it("sorts by seq", () => {
+    const merged = mergeMessages([message(3)], [message(1), message(2)]);
+    expect(merged.map((one) => one.seq)).toEqual([1, 2, 3]);
+  });
+});
+
+describe("applyMessage", () => {
+  it("takes the next message and counts it as unread", () => {
+    const chat = chatOf(applyMessage(loaded(2), message(3), true));
+    expect([chat.rev, chat.unread, chat.messages.length, hasGap(chat)]).toEqual([3, 1, 3, false]);
+  });
+
+  it("shows a message that came too early, and knows of the gap until it closes", () => {
+    const early = applyMessage(loaded(2), message(4), true);
+    expect(hasGap(chatOf(early))).toBe(true);
+    expect(chatOf(early).rev).toBe(2);
+    const closed = chatOf(applyMessage(early, message(3), true));
+    expect([closed.rev, hasGap(closed)]).toEqual([4, false]);
+    expect(closed.messages.map((one) => one.seq)).toEqual([1, 2, 3, 4]);
+  });
+
+  it("counts neither one's own messages, nor edits, nor system messages as unread", () => {
+    let state = applyMessage(loaded(2), message(3, { senderId: "ada" }), true);
+    state = applyMessage(state, message(1, { rev: 4 }), true);
+    state = applyMessage(state, message(5, { type: "system" }), true);
+    expect(chatOf(state).unread).toBe(0);
+  });
+
+  it("replaces the outgoing message that it is the ack of", () => {
+    const outgoing = [{ clientId: "client-3", content: "x", type: "text" as const }];
+    const state = withChat(loaded(2), "chat", (chat) => ({ ...chat, outgoing }));
+    expect(chatOf(applyMessage(state, message(3, { senderId: "ada" }), false)).outgoing).toEqual([]);
+  });
+
+  it("takes a new title and a lost member from a system message", () => {
+    const told = { userId: null, role: null };
+    let state = applyMessage(
+      loaded(0),
+      message(1, { system: { ...told, action: "renamed", title: "Tea" } }),
+      true,
+    );
+    state = applyMessage(
+      state,
+      message(2, { system: { ...told, action: "left", userId: "bob", title: null } }),
+      true,
+    );
+    expect(chatOf(state).title).toBe("Tea");
+    expect(chatOf(state).members.map((one) => one.userId)).toEqual(["ada"]);
+  });
+
+  it("ends the sender's sign of typing", () => {
+    const event = { chatId: "chat", rev: 2, userId: "bob", typing: true, expiresIn: 6 };
+    const state = applyTyping(loaded(2), event, 0);
+    expect(applyMessage(state, message(3), true).typing.chat).toEqual({});
+  });
+});
+
+describe("pages", () => {
+  it("puts older messages in front without moving the rev", () => {
+    const state = applyNewest(applyInbox(signedIn, [entry()]), {
+      chat: entry(),
+      messages: [message(3)],
+      hasMore: true,
+      rev: 3,
+    });
+    const page = { chat: entry(), messages: [message(1), message(2)], hasMore: false, rev: 9 };
+    const chat = chatOf(applyOlder(state, page));
+    expect([chat.rev, chat.hasOlder, chat.messages.length]).toEqual([3, false, 3]);
+  });
+
+  it("equals the fresh state after the changes that were missed", () => {
+    const missed = [message(2, { rev: 4, deletedAt: "2026-01-31T13:00:00.000Z", content: "" }), message(5)];
+    const changed = chatOf(applyChanges(loaded(3), "chat", { messages: missed, rev: 5 }));
+    expect([changed.rev, changed.ahead]).toEqual([5, []]);
+    expect(changed.messages.map((one) => one.rev)).toEqual([1, 4, 3, 5]);
+  });
+
+  it("keeps the rev of a loaded chat when the inbox comes", () => {
+    expect(chatOf(applyInbox(loaded(3), [entry({ rev: 9 })])).rev).toBe(3);
+  });
+});
+
+describe("receipts and presence", () => {
+  it("only lets watermarks grow", () => {
+    let state = applyReceipt(loaded(3), { chatId: "chat", userId: "bob", deliveredSeq: 3, readSeq: 2 });
+    state = applyReceipt(state, { chatId: "chat", userId: "bob", deliveredSeq: 1, readSeq: 1 });
+    expect(chatOf(state).members[1]).toMatchObject({ deliveredSeq: 3, readSeq: 2 });
+  });
+
+  it("clears the unread count when one has read everything, on whatever device", () => {
+    const state = applyMessage(loaded(2), message(3), true);
+    const receipt = { chatId: "chat", userId: "ada", deliveredSeq: 3, readSeq: 3 };
+    expect(chatOf(applyReceipt(state, receipt)).unread).toBe(0);
+  });
+
+  it.each([
+    [0, 0, "sent"],
+    [0, 2, "delivered"],
+    [2, 2, "read"],
+  ])("shows read %i and delivered %i as %s", (readSeq, deliveredSeq, tick) => {
+    const chat = { ...chatOf(loaded(2)), members: [member(ADA), member(BOB, readSeq, deliveredSeq)] };
+    expect(tickOf(chat, message(2, { senderId: "ada" }))).toBe(tick);
+  });
+
+  it("shows somebody's status in every chat with them", () => {
+    const state = applyStatus(loaded(1), { userId: "bob", status: "away", lastSeen: null });
+    expect(chatOf(state).members[1]?.user.status).toBe("away");
+  });
+
+  it("drops a sign of typing when its time is over", () => {
+    const event = { chatId: "chat", rev: 1, userId: "bob", typing: true, expiresIn: 6 };
+    const state = applyTyping(loaded(1), event, 1_000);
+    expect(expireTyping(state, 6_999)).toBe(state);
+    expect(expireTyping(state, 7_001).typing).toEqual({});
+  });
+});
+
+describe("what is shown", () => {
+  it("puts the chat with the newest message first", () => {
+    const chats = [
+      entry({ id: "quiet", lastMessage: message(1) }),
+      entry({ id: "lively", lastMessage: message(2) }),
+    ];
+    expect(chatsInOrder(applyInbox(signedIn, chats)).map((chat) => chat.id)).toEqual(["lively", "quiet"]);
+  });
+
+  it("names a direct chat after the other person", () => {
+    expect(titleOf(chatOf(loaded(0)), "ada")).toBe("bob");
+  });
+
+  it("closes the open chat when it is removed", () => {
+    expect(removeChat({ ...loaded(1), openChatId: "chat" }, "chat")).toMatchObject({
+      chats: {},
+      openChatId: null,
+    });
+  });
+});
