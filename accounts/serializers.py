@@ -98,6 +98,7 @@ class ProfileSerializer(StrictSerializer):
     username = UsernameField(required=False)
     email = EmailField(required=False)
     profilePic = TextField(  # noqa: N815
+        source="profile_pic",
         required=False,
         allow_null=True,
         allow_blank=True,
@@ -110,11 +111,6 @@ class ProfileSerializer(StrictSerializer):
         if value:
             URLValidator(schemes=["http", "https"], message="This is not an http or https URL.")(value)
         return value or ""
-
-    def changes(self) -> dict[str, str]:
-        """Return the changes by the names of `services.update_profile`."""
-        names = {"profilePic": "profile_pic"}
-        return {names.get(name, name): value for name, value in self.validated_data.items()}
 
 
 class StatusSerializer(StrictSerializer):

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar, cast
-
 from django.http import HttpResponse
-from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import MultiPartParser
 from rest_framework.permissions import AllowAny
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from accounts import pictures, representation, schema, selectors, services, sessions
@@ -31,19 +25,11 @@ from accounts.serializers import (
 from accounts.sessions import Device
 from chatproject import ids
 from chatproject.limits import Rule, spend
+from chatproject.rest import AnyAccept, parse
 from chatproject.serializers import EmptySerializer
 
 PICTURE_CACHING = "private, max-age=31536000, immutable"
 """A new picture has a new URL."""
-
-S = TypeVar("S", bound=Serializer[Any])
-
-
-def parse(serializer_class: type[S], data: Any) -> S:
-    """Return the validated serializer. Raises DRF's `ValidationError`."""
-    serializer = serializer_class(data=data)
-    serializer.is_valid(raise_exception=True)
-    return serializer
 
 
 def _address(request: Request) -> str:
@@ -72,7 +58,7 @@ class RegisterView(PublicView):
     def post(self, request: Request) -> Response:
         """Create an account."""
         spend(Rule.REGISTER, _address(request))
-        body = parse(RegisterSerializer, request.data).validated_data
+        body = parse(RegisterSerializer, request.data)
         return _signed_in(services.register(**body, device=_device(request)), status=201)
 
 
@@ -83,7 +69,7 @@ class LoginView(PublicView):
     def post(self, request: Request) -> Response:
         """Sign in."""
         spend(Rule.LOGIN, _address(request))
-        body = parse(LoginSerializer, request.data).validated_data
+        body = parse(LoginSerializer, request.data)
         account = username_key(body["username"]) if "username" in body else normalize_email(body["email"])
         spend(Rule.LOGIN_ACCOUNT, account)
         return _signed_in(services.sign_in(**body, device=_device(request)))
@@ -101,7 +87,7 @@ class RefreshView(PublicView):
     def post(self, request: Request) -> Response:
         """Exchange a refresh token."""
         spend(Rule.REFRESH, _address(request))
-        body = parse(RefreshSerializer, request.data).validated_data
+        body = parse(RefreshSerializer, request.data)
         return Response(representation.tokens_body(sessions.refresh(refresh_token=body["refreshToken"])))
 
 
@@ -125,7 +111,7 @@ class PasswordView(APIView):
         """Change the password."""
         principal = principal_of(request)
         spend(Rule.LOGIN_ACCOUNT, principal.user_id)
-        body = parse(PasswordSerializer, request.data).validated_data
+        body = parse(PasswordSerializer, request.data)
         tokens = services.change_password(
             user_id=principal.user_id,
             session_id=principal.session_id,
@@ -168,7 +154,7 @@ class MeView(APIView):
     @schema.me_change
     def patch(self, request: Request) -> Response:
         """Change the profile."""
-        changes = parse(ProfileSerializer, request.data).changes()
+        changes = parse(ProfileSerializer, request.data)
         return _own(services.update_profile(user_id=principal_of(request).user_id, changes=changes))
 
 
@@ -182,7 +168,7 @@ class MyPictureView(APIView):
         """Store the uploaded picture."""
         principal = principal_of(request)
         spend(Rule.UPLOAD, principal.user_id)
-        file = parse(PictureSerializer, request.data).validated_data["file"]
+        file = parse(PictureSerializer, request.data)["file"]
         return _own(pictures.set_picture(user_id=principal.user_id, file=file, size=file.size))
 
 
@@ -192,7 +178,7 @@ class StatusView(APIView):
     @schema.status
     def put(self, request: Request) -> Response:
         """Store the chosen status."""
-        status = Status(parse(StatusSerializer, request.data).validated_data["status"])
+        status = Status(parse(StatusSerializer, request.data)["status"])
         return _own(services.choose_status(user_id=principal_of(request).user_id, status=status))
 
 
@@ -204,7 +190,7 @@ class SearchView(APIView):
         """Find people."""
         viewer_id = principal_of(request).user_id
         spend(Rule.SEARCH, viewer_id)
-        query = parse(SearchSerializer, request.query_params.dict()).validated_data
+        query = parse(SearchSerializer, request.query_params.dict())
         found = selectors.search_users(query=query["q"], limit=query["limit"], viewer_id=viewer_id)
         return Response({"users": [representation.user_body(user, viewer_id=viewer_id) for user in found]})
 
@@ -217,17 +203,6 @@ class UserView(APIView):
         """Return somebody."""
         user = selectors.get_user(user_id=ids.parse(user_id))
         return Response(representation.user_body(user, viewer_id=principal_of(request).user_id))
-
-
-class AnyAccept(DefaultContentNegotiation):
-    """Takes every `Accept` header: browsers ask for a picture with `image/*`, which no JSON renderer offers."""
-
-    def select_renderer(
-        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
-    ) -> tuple[BaseRenderer, str]:
-        """Return the first renderer; only errors are rendered by it."""
-        first = cast("Sequence[BaseRenderer]", renderers)[0]
-        return first, str(first.media_type)
 
 
 class PictureView(PublicView):

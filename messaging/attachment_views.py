@@ -16,11 +16,11 @@ from rest_framework.views import APIView
 
 from accounts.authentication import principal_of
 from accounts.schema import AUTHENTICATION
-from accounts.views import AnyAccept
 from chatproject import ids
 from chatproject.errors import body_of
 from chatproject.limits import RateLimited, Rule, spend
 from chatproject.openapi import BODY, errors
+from chatproject.rest import AnyAccept, parse
 from chatproject.serializers import IdField, StrictSerializer
 from messaging import attachments, byte_ranges, media
 from messaging.attachments import AttachmentNotFound, FileNotStored, FileUnreadable
@@ -93,12 +93,11 @@ class AttachmentsView(APIView):
         """Store the uploaded file."""
         user_id = principal_of(request).user_id
         spend(Rule.UPLOAD, user_id)
-        serializer = UploadSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        file = serializer.validated_data["file"]
+        body = parse(UploadSerializer, request.data)
+        file = body["file"]
         attachment = attachments.store(
             uploader_id=user_id,
-            chat_id=serializer.validated_data["chatId"],
+            chat_id=body["chatId"],
             name=file.name,
             media_type=file.content_type or "",
             file=file,

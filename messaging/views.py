@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import Serializer
 
 from accounts.authentication import principal_of
 from chatproject import ids
 from chatproject.errors import DomainError, InvalidInput
 from chatproject.ids import uuid7
 from chatproject.limits import Rule, spend
+from chatproject.rest import parse
 from chatproject.serializers import EmptySerializer
 from messaging import representation, schema, selectors, services
 from messaging.drafts import Draft
@@ -33,14 +33,6 @@ from messaging.serializers import (
 )
 from messaging.services.direct import PersonNotFound
 from messaging.submission import submit
-
-S = TypeVar("S", bound=Serializer[Any])
-
-
-def _parse(serializer_class: type[S], data: Any) -> dict[str, Any]:
-    serializer = serializer_class(data=data)
-    serializer.is_valid(raise_exception=True)
-    return dict(serializer.validated_data)
 
 
 def _id(value: str, missing: type[DomainError]) -> UUID:
@@ -61,7 +53,7 @@ class ChatViewSet(viewsets.ViewSet):
     @schema.inbox
     def list(self, request: Request) -> Response:
         """Return the inbox."""
-        query = _parse(InboxSerializer, request.query_params.dict())
+        query = parse(InboxSerializer, request.query_params.dict())
         before = Cursor.parse(query["cursor"]) if "cursor" in query else None
         user_id = _caller(request)
         entries, cursor = selectors.inbox(user_id=user_id, before=before, limit=query["limit"])
@@ -72,7 +64,7 @@ class ChatViewSet(viewsets.ViewSet):
     def create(self, request: Request) -> Response:
         """Open a chat."""
         spend(Rule.COMMAND, _caller(request))
-        body = _parse(CreateChatSerializer, request.data)
+        body = parse(CreateChatSerializer, request.data)
         chat, created = services.create_chat(
             creator_id=_caller(request), participant_ids=body["participantIds"], title=body["title"]
         )
@@ -81,7 +73,7 @@ class ChatViewSet(viewsets.ViewSet):
     @schema.history
     def retrieve(self, request: Request, chat_id: str) -> Response:
         """Return a page of messages, or what changed."""
-        query = _parse(PageSerializer, request.query_params.dict())
+        query = parse(PageSerializer, request.query_params.dict())
         place = {"chat_id": _id(chat_id, ChatNotFound), "user_id": _caller(request)}
         if "after" in query:
             page = selectors.changes(**place, after=query["after"], limit=query["limit"])
@@ -93,14 +85,14 @@ class ChatViewSet(viewsets.ViewSet):
     def partial_update(self, request: Request, chat_id: str) -> Response:
         """Rename a group."""
         spend(Rule.COMMAND, _caller(request))
-        body = _parse(RenameSerializer, request.data)
+        body = parse(RenameSerializer, request.data)
         chat = services.rename_chat(chat_id=_id(chat_id, ChatNotFound), user_id=_caller(request), title=body["title"])
         return self._chat(request, chat)
 
     @schema.delete_chat
     def destroy(self, request: Request, chat_id: str) -> Response:
         """Erase a group."""
-        _parse(EmptySerializer, request.data)
+        parse(EmptySerializer, request.data)
         services.delete_chat(chat_id=_id(chat_id, ChatNotFound), user_id=_caller(request))
         return Response(status=204)
 
@@ -108,7 +100,7 @@ class ChatViewSet(viewsets.ViewSet):
     def read(self, request: Request, chat_id: str) -> Response:
         """Move the read mark."""
         spend(Rule.COMMAND, _caller(request))
-        body = _parse(ReadSerializer, request.data)
+        body = parse(ReadSerializer, request.data)
         receipt = services.mark_read(chat_id=_id(chat_id, ChatNotFound), user_id=_caller(request), seq=body["seq"])
         return Response(representation.receipt_body(receipt))
 
@@ -116,7 +108,7 @@ class ChatViewSet(viewsets.ViewSet):
     def add_members(self, request: Request, chat_id: str) -> Response:
         """Add people to a group."""
         spend(Rule.COMMAND, _caller(request))
-        body = _parse(AddMembersSerializer, request.data)
+        body = parse(AddMembersSerializer, request.data)
         chat = services.add_members(
             chat_id=_id(chat_id, ChatNotFound), user_id=_caller(request), new_ids=body["userIds"]
         )
@@ -125,7 +117,7 @@ class ChatViewSet(viewsets.ViewSet):
     @schema.change_role
     def change_role(self, request: Request, chat_id: str, user_id: str) -> Response:
         """Give a member another role."""
-        body = _parse(RoleSerializer, request.data)
+        body = parse(RoleSerializer, request.data)
         chat = services.change_role(
             chat_id=_id(chat_id, ChatNotFound),
             user_id=_caller(request),
@@ -137,7 +129,7 @@ class ChatViewSet(viewsets.ViewSet):
     @schema.remove_member
     def remove_member(self, request: Request, chat_id: str, user_id: str) -> Response:
         """Remove a member, or leave."""
-        _parse(EmptySerializer, request.data)
+        parse(EmptySerializer, request.data)
         services.remove_member(
             chat_id=_id(chat_id, ChatNotFound), user_id=_caller(request), member_id=_id(user_id, PersonNotFound)
         )
@@ -156,7 +148,7 @@ class MessageViewSet(viewsets.ViewSet):
     def create(self, request: Request) -> Response:
         """Send a message."""
         spend(Rule.SEND, _caller(request))
-        body = _parse(SendSerializer, request.data)
+        body = parse(SendSerializer, request.data)
         message = submit(
             Draft(
                 sender_id=_caller(request),
@@ -174,7 +166,7 @@ class MessageViewSet(viewsets.ViewSet):
     def partial_update(self, request: Request, chat_id: str, message_id: str) -> Response:
         """Edit one's own message."""
         spend(Rule.SEND, _caller(request))
-        body = _parse(EditSerializer, request.data)
+        body = parse(EditSerializer, request.data)
         message = services.edit_message(
             chat_id=_id(chat_id, ChatNotFound),
             message_id=_id(message_id, MessageNotFound),
@@ -186,7 +178,7 @@ class MessageViewSet(viewsets.ViewSet):
     @schema.delete_message
     def destroy(self, request: Request, chat_id: str, message_id: str) -> Response:
         """Delete one's own message."""
-        _parse(EmptySerializer, request.data)
+        parse(EmptySerializer, request.data)
         message = services.delete_message(
             chat_id=_id(chat_id, ChatNotFound),
             message_id=_id(message_id, MessageNotFound),

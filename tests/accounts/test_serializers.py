@@ -86,7 +86,7 @@ def test_good_picture_addresses(url: str) -> None:
     serializer = ProfileSerializer(data={"profilePic": url})
 
     assert serializer.is_valid()
-    assert serializer.changes() == {"profile_pic": url}
+    assert serializer.validated_data == {"profile_pic": url}
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_what_is_absent_does_not_change() -> None:
 
     assert nothing.is_valid()
     assert no_picture.is_valid()
-    assert nothing.changes() == {}
-    assert no_picture.changes() == {"profile_pic": ""}
+    assert nothing.validated_data == {}
+    assert no_picture.validated_data == {"profile_pic": ""}
 
 
 @pytest.mark.parametrize(
