@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 from django.core.cache import cache
+from rest_framework.renderers import JSONRenderer
 from rest_framework.test import APIClient
 
 from accounts import services as accounts
@@ -24,10 +25,20 @@ PASSWORD = "correct horse battery staple"
 NOWHERE = UUID("019a0000-0000-7000-8000-000000000000")
 
 
+class _ASCIIRenderer(JSONRenderer):
+    """Escapes every character beyond ASCII, so that a body can hold half of a surrogate pair."""
+
+    ensure_ascii = True
+
+
 class JSONClient(APIClient):
     """Sends JSON unless told otherwise."""
 
     default_format = "json"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.renderer_classes["json"] = _ASCIIRenderer
 
 
 @dataclass(frozen=True, kw_only=True)
