@@ -119,7 +119,7 @@ web:
 	@echo "Node.js is missing: serving the web client as it was built last"
 else
 web:
-	@echo "The web client needs Node.js 20 or newer (https://nodejs.org); make run WEB=off serves without it" >&2; exit 1
+	@echo "The web client needs Node.js 20.19 or newer (https://nodejs.org); make run WEB=off serves without it" >&2; exit 1
 endif
 
 web/dist/index.html: .make/web web/node_modules/.package-lock.json
@@ -128,8 +128,8 @@ web/dist/index.html: .make/web web/node_modules/.package-lock.json
 	@touch $@
 
 web/node_modules/.package-lock.json: .make/web-lock
-	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || \
-		{ echo "The web client needs Node.js 20 or newer, this is $$(node --version)" >&2; exit 1; }
+	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' || \
+		{ echo "The web client needs Node.js 20.19 or newer, this is $$(node --version)" >&2; exit 1; }
 	@echo "Installing the web client's packages"
 	@cd web && npm ci --no-audit --no-fund --loglevel error
 	@touch $@

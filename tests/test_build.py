@@ -104,7 +104,7 @@ def test_a_python_without_ensurepip_gets_one_clear_line(checkout: Path) -> None:
     assert "apt-get install python3-venv" in done.stderr
 
 
-@pytest.mark.parametrize(("built", "says"), [(False, "Node.js 20 or newer"), (True, "as it was built last")])
+@pytest.mark.parametrize(("built", "says"), [(False, "Node.js 20.19 or newer"), (True, "as it was built last")])
 def test_without_node_the_last_build_is_served(checkout: Path, built: bool, says: str) -> None:
     """Without Node.js the first build cannot be made, but one that is there is good enough."""
     tools = checkout / "tools"
