@@ -95,7 +95,11 @@ if ENV.redis_url:
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
             "LOCATION": ENV.redis_url,
             "KEY_PREFIX": "parley",
-            "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
+            "OPTIONS": {
+                "socket_timeout": 2,
+                "socket_connect_timeout": 2,
+                "serializer": "chatproject.caches.JsonSerializer",
+            },
         }
     }
 else:
