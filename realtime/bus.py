@@ -134,7 +134,7 @@ class Bus:
         if process == self._process:
             return
         parcels = decode(message["payload"])
-        last, _ = self._heard.get(process, (0, 0.0))
+        last, _ = self._heard.get(process, (number - 1, 0.0))
         self._heard[process] = (number, time.monotonic())
         self._receive(parcels)
         if number > last + 1:
