@@ -23,7 +23,6 @@ from realtime import engine as engine_module
 from realtime import presence
 from realtime.engine import Engine, engine
 from realtime.sockets import Socket
-
 from tests.realtime.client import PATIENCE, Client
 
 Connect = Callable[..., Awaitable[Client]]
@@ -65,13 +64,16 @@ async def live(request: pytest.FixtureRequest, transactional_db: None) -> AsyncI
 
 @pytest.fixture
 async def connect(live: Engine) -> AsyncIterator[Connect]:
-    """Return a function that opens a socket: `await connect(ada)` or `await connect(None, headers=...)`."""
+    """Open sockets: give a person, or None and headers, and await it. They are closed after the test."""
     clients: list[Client] = []
 
     async def open_socket(person: Person | None, **options: Any) -> Client:
         client = Client(person.token if person else None, **options)
         clients.append(client)
-        return await client.open()
+        await client.open()
+        if client.close_code is None:
+            await client.ok("ping")  # answered once the person's presence is told
+        return client
 
     yield open_socket
     for client in clients:

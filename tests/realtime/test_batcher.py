@@ -23,7 +23,6 @@ from realtime import batcher as batcher_module
 from realtime.batcher import Batcher, Result
 from realtime.parcels import Parcel
 from realtime.publisher import publisher_to
-
 from tests.realtime.conftest import Person, until
 
 

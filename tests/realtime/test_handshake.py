@@ -16,7 +16,6 @@ from chatproject.ids import uuid7
 from realtime import handshake
 from realtime.engine import Engine
 from realtime.handshake import offered_token, origin_is_allowed
-
 from tests.realtime.client import Client
 from tests.realtime.conftest import Connect, Person
 

@@ -11,7 +11,6 @@ from chatproject.ids import uuid7
 from realtime.hub import SOCKETS_PER_USER, Hub
 from realtime.parcels import Parcel
 from realtime.sockets import Socket
-
 from tests.realtime.conftest import make_socket
 
 ADA, BOB, EVE = uuid7(), uuid7(), uuid7()

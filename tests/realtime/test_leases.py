@@ -13,7 +13,6 @@ import time_machine
 
 from chatproject.ids import uuid7
 from realtime.leases import Leases, MemoryLeases, RedisLeases, make_leases
-
 from tests.live.server import Redis
 
 ADA, BOB = uuid7(), uuid7()

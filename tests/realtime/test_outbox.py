@@ -10,7 +10,6 @@ import pytest
 
 from realtime.outbox import DRAINED_BYTES, QUEUED_FRAMES, Outbox
 from realtime.sockets import CloseCode
-
 from tests.realtime.conftest import make_socket, until
 
 Message = MutableMapping[str, Any]

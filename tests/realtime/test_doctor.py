@@ -1,0 +1,315 @@
+"""Tests of `manage.py doctor`, run as an operator runs it, on real failures."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realtime.diagnosis import Finding, Level, examine, worst
+from realtime.diagnosis.configuration import settings_in_force
+from realtime.diagnosis.databases import remedy_for
+from realtime.diagnosis.findings import Check, fail, first_line, ok, place, warn
+from tests.live.server import ROOT, Redis, free_port, make_daphne
+
+Doctor = Callable[..., tuple[int, dict[str, dict[str, str]]]]
+
+WEAK_KEY = base64.b64encode(b"\x07" * 32).decode()
+
+
+@pytest.fixture
+def doctor(tmp_path: Path, migrated_database: Path) -> Doctor:
+    """Return a function that runs `doctor --json` on an installation of the test.
+
+    It returns the exit code and the worst finding of each part.
+    """
+    data_dir = tmp_path / "data"
+    data_dir.mkdir(mode=0o700)
+    shutil.copyfile(migrated_database, data_dir / "parley.sqlite3")
+
+    def run(*arguments: str, **environment: str) -> tuple[int, dict[str, dict[str, str]]]:
+        settings = make_daphne(tmp_path, data_dir=data_dir, **{"PARLEY_RATE_LIMITS": "on", **environment})
+        done = subprocess.run(
+            [sys.executable, "manage.py", "doctor", "--json", *arguments],
+            cwd=ROOT,
+            env=settings.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        report = json.loads(done.stdout)
+        assert report["status"] in {"ok", "warn", "fail"}, done.stderr
+        by_level = sorted(report["findings"], key=lambda finding: ["ok", "warn", "FAIL"].index(finding["level"]))
+        return done.returncode, {finding["part"]: finding for finding in by_level}
+
+    run.data_dir = data_dir  # type: ignore[attr-defined]
+    return run
+
+
+def failed(findings: dict[str, dict[str, str]]) -> set[str]:
+    """Return the parts that failed."""
+    return {part for part, finding in findings.items() if finding["level"] == "FAIL"}
+
+
+def test_a_sound_installation(doctor: Doctor, redis_server: Redis) -> None:
+    """Nothing fails, and every part is told of."""
+    code, findings = doctor(REDIS_URL=redis_server.url)
+
+    assert (code, failed(findings)) == (0, set())
+    assert set(findings) == {
+        *("configuration", "secrets", "data directory", "database", "durability", "migrations", "master keys"),
+        *("redis", "channel layer", "cache", "clock", "redis clock", "web client"),
+    }
+    assert findings["secrets"]["level"] == "ok"
+
+
+def test_the_lines_are_for_people(doctor: Doctor, tmp_path: Path) -> None:
+    """Without `--json` each finding is a line: level, part, message, and what to do."""
+    server = make_daphne(tmp_path, data_dir=doctor.data_dir, REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")  # type: ignore[attr-defined]
+
+    with pytest.raises(AssertionError) as failure:
+        server.manage("doctor")
+
+    lines = [line for line in str(failure.value).splitlines() if "redis" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("FAIL redis: 127.0.0.1:")
+    assert lines[0].endswith("-> start Redis, or correct host and port in REDIS_URL")
+
+
+def test_redis_is_down(doctor: Doctor) -> None:
+    """One line says so; what stands on Redis is not told a second time, and no password is shown."""
+    code, findings = doctor(REDIS_URL=f"redis://:sesame@127.0.0.1:{free_port()}/0")
+
+    assert (code, failed(findings)) == (1, {"redis"})
+    assert findings["redis"]["remedy"] == "start Redis, or correct host and port in REDIS_URL"
+    assert not {"channel layer", "cache", "redis clock"} & set(findings)
+    assert "sesame" not in json.dumps(findings)
+
+
+def test_a_password_that_redis_does_not_know(doctor: Doctor, redis_server: Redis) -> None:
+    """A Redis that wants another password is told from one that is away."""
+    import redis
+
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.config_set("requirepass", "sesame")
+        try:
+            code, findings = doctor(REDIS_URL=redis_server.url.replace("redis://", "redis://:wrong@"))
+        finally:
+            client.config_set("requirepass", "")
+
+    assert (code, failed(findings)) == (1, {"redis"})
+    assert findings["redis"]["remedy"] == "correct the password in REDIS_URL"
+
+
+def test_the_database_cannot_be_opened(doctor: Doctor, tmp_path: Path) -> None:
+    """A path that is no file is one line with what to do."""
+    (tmp_path / "directory.sqlite3").mkdir()
+
+    code, findings = doctor(DATABASE_URL=f"sqlite:///{tmp_path}/directory.sqlite3")
+
+    assert (code, failed(findings)) == (1, {"database"})
+    assert "unable to open database file" in findings["database"]["message"]
+    assert findings["database"]["remedy"] == "let Parley's user write the file and its directory"
+    assert not {"durability", "migrations", "master keys"} & set(findings)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_the_database_is_read_only(doctor: Doctor) -> None:
+    """A file that belongs to somebody else can be read, and not written."""
+    (doctor.data_dir / "parley.sqlite3").chmod(0o400)  # type: ignore[attr-defined]
+
+    code, findings = doctor()
+
+    assert (code, failed(findings)) == (1, {"database"})
+
+
+def test_a_data_directory_that_takes_no_files(doctor: Doctor) -> None:
+    """Then there is no database in it either; both are told, since the database may be elsewhere."""
+    code, findings = doctor(PARLEY_DATA_DIR="/proc")
+
+    assert code == 1
+    assert {"data directory", "database"} <= failed(findings)
+    assert findings["data directory"]["message"].startswith("/proc cannot be written")
+
+
+def test_a_postgresql_that_is_down(doctor: Doctor) -> None:
+    """The place is told, the password is not."""
+    code, findings = doctor(DATABASE_URL=f"postgres://ada:sesame@127.0.0.1:{free_port()}/parley")
+
+    assert (code, failed(findings)) == (1, {"database"})
+    assert findings["database"]["remedy"] == "start the database, or correct host and port in DATABASE_URL"
+    assert "sesame" not in json.dumps(findings)
+
+
+def test_a_file_that_is_no_database(doctor: Doctor, tmp_path: Path) -> None:
+    """A damaged file is told from one that cannot be opened."""
+    (tmp_path / "broken.sqlite3").write_bytes(b"no database at all, only some bytes" * 100)
+
+    code, findings = doctor(DATABASE_URL=f"sqlite:///{tmp_path}/broken.sqlite3")
+
+    assert (code, failed(findings)) == (1, {"database"})
+    assert "restore a backup" in findings["database"]["remedy"]
+
+
+def change(doctor: Doctor, statement: str, *values: Any) -> None:
+    """Change the installation's database behind Parley's back."""
+    with sqlite3.connect(doctor.data_dir / "parley.sqlite3") as database:  # type: ignore[attr-defined]
+        database.execute(statement, values)
+    database.close()
+
+
+def test_an_unapplied_migration(doctor: Doctor) -> None:
+    """It is named, with the command that helps."""
+    change(doctor, "DELETE FROM django_migrations WHERE app = 'messaging' AND name = '0001_initial'")
+
+    code, findings = doctor()
+
+    assert (code, failed(findings)) == (1, {"migrations"})
+    assert "messaging.0001_initial" in findings["migrations"]["message"]
+    assert findings["migrations"]["remedy"] == "run: manage.py migrate"
+
+
+def test_a_missing_master_key(doctor: Doctor) -> None:
+    """The id under which chats are encrypted is named, and where to put it."""
+    chat_id = "019a000000007000800000000000000a"
+    now = "2026-01-01 00:00:00"
+    change(
+        doctor,
+        'INSERT INTO chats (_id, kind, counter, "lastSeq", activity, "changedAt", "createdAt") VALUES (?,?,?,?,?,?,?)',
+        *(chat_id, "group", 0, 0, chat_id, now, now),
+    )
+    change(
+        doctor,
+        'INSERT INTO chat_keys (_id, "masterKeyId", wrapped, "createdAt") VALUES (?,?,?,?)',
+        *(chat_id, "retired", b"\0" * 40, now),
+    )
+
+    code, findings = doctor()
+
+    assert (code, failed(findings)) == (1, {"master keys"})
+    assert "'retired', which is not configured" in findings["master keys"]["message"]
+    assert "PARLEY_MASTER_KEYS" in findings["master keys"]["remedy"]
+
+    change(doctor, "UPDATE chat_keys SET masterKeyId = 'dev1'")
+    code, findings = doctor()
+
+    assert (code, failed(findings)) == (1, {"master keys"})
+    assert "another key for dev1" in findings["master keys"]["remedy"]
+
+
+def test_weak_secrets(doctor: Doctor) -> None:
+    """Short, repetitive and equal secrets fail, and none of them is shown."""
+    same = "abcabcabc" * 8
+
+    code, findings = doctor(PARLEY_SECRET_KEY=same, PARLEY_JWT_KEY=same, PARLEY_MASTER_KEYS=f"weak:{WEAK_KEY}")
+
+    assert code == 1
+    assert "secrets" in failed(findings)
+    assert same not in json.dumps(findings)
+    assert WEAK_KEY not in json.dumps(findings)
+
+
+def test_an_open_production(doctor: Doctor) -> None:
+    """That every host name is accepted weighs most."""
+    environment = {"PARLEY_ENV": "production", "PARLEY_ALLOWED_HOSTS": "*", "PARLEY_RATE_LIMITS": "off"}
+
+    code, findings = doctor(**environment, PARLEY_HTTPS="off")
+
+    assert (code, failed(findings)) == (1, {"configuration"})
+    assert findings["configuration"]["message"] == "every host name is accepted"
+
+
+def test_a_data_directory_that_others_may_read(doctor: Doctor) -> None:
+    """It is a warning, with the command that helps, and no failure."""
+    doctor.data_dir.chmod(0o755)  # type: ignore[attr-defined]
+
+    code, findings = doctor()
+
+    assert code == 0
+    assert findings["data directory"]["level"] == "warn"
+    assert findings["data directory"]["remedy"].startswith("run: chmod 700 ")
+
+
+# --- How checks are run -----------------------------------------------------------------------------------------------
+
+
+def test_a_check_that_breaks_or_hangs_hides_no_other() -> None:
+    """Each is a finding, in time, and the others are run."""
+
+    def hang() -> list[Finding]:
+        time.sleep(1)
+        return []
+
+    def crash() -> list[Finding]:
+        raise RuntimeError("no such luck\nat line 2")
+
+    checks = [
+        Check("hanging", hang),
+        Check("crashing", crash),
+        Check("good", lambda: [ok("good", "there")]),
+        Check("dependent", lambda: [ok("dependent", "unknown")], needs="crashing"),
+    ]
+    started = time.monotonic()
+
+    findings = list(examine(checks, seconds=0.2))
+
+    assert [(one.part, one.level) for one in findings] == [
+        ("hanging", Level.FAIL),
+        ("crashing", Level.FAIL),
+        ("good", Level.OK),
+    ]
+    assert findings[1].message == "RuntimeError: no such luck"
+    assert time.monotonic() - started < 0.9
+
+
+def test_the_worst_finding_counts() -> None:
+    """One failure is a failure, whatever else there is."""
+    good, bad, worse = ok("a", ""), warn("b", "", ""), fail("c", "", "")
+
+    assert worst([good]) is Level.OK
+    assert worst([good, bad, good]) is Level.WARN
+    assert worst([worse, bad, good]) is Level.FAIL
+
+
+def test_errors_are_short_and_without_credentials() -> None:
+    """The first line alone, and of a URL the place alone."""
+    assert first_line(ValueError("bad postgres://ada:sesame@db/parley\nmore")) == "bad postgres://db/parley"
+    assert len(first_line(ValueError("x" * 1000))) == 200
+    assert place("redis://:sesame@cache:6379/0") == "cache:6379/0"
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ('FATAL: password authentication failed for user "ada"', "correct the user and password in DATABASE_URL"),
+        ("bad auth : Authentication failed.", "correct the user and password in DATABASE_URL"),
+        ('FATAL: database "parley" does not exist', "create the database, or correct its name in DATABASE_URL"),
+        ("could not translate host name", "start the database, or correct host and port in DATABASE_URL"),
+        (
+            "Transaction numbers are only allowed on a replica set member or mongos",
+            "run MongoDB as a replica set (one member will do)",
+        ),
+        ("database or disk is full", "make room on the disk"),
+        ("no such column: messages.x", "run: manage.py migrate"),
+        ("something new", "see the message of the database"),
+    ],
+)
+def test_what_databases_say_is_understood(said: str, remedy: str) -> None:
+    """What PostgreSQL, MongoDB and SQLite say leads to what helps."""
+    assert remedy_for(Exception(said)) == remedy
+
+
+@pytest.mark.django_db
+def test_the_suite_runs_on_sound_settings() -> None:
+    """Django's own checks have no complaint."""
+    assert [finding.level for finding in settings_in_force()] == [Level.OK]
