@@ -43,7 +43,7 @@ def message_in(chat: Chat, sender: User, content: str, **fields: Any) -> Message
 def raw(table: str, column: str, row_id: UUID) -> bytes | None:
     """Return a stored value as the database holds it, past the field."""
     if connection.vendor == "mongodb":
-        found = connection.get_collection(table).find_one({"_id": row_id})
+        found = connection.get_collection(table).find_one({"_id": row_id.hex})
         value = None if found is None else found.get(column)
     else:
         with connection.cursor() as cursor:
