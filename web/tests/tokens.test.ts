@@ -39,6 +39,32 @@ describe("TokenKeeper", () => {
     expect(server.calls).toEqual([]);
   });
 
+  it("exchanges once for two tabs, also where the browser has no locks", async () => {
+    server.on("POST /auth/refresh", fresh);
+    const tabs = [new TokenKeeper(vi.fn()), new TokenKeeper(vi.fn())];
+    tabs[0]?.keep(old);
+    expect(await Promise.all(tabs.map((tab) => tab.fresh()))).toEqual(["new", "new"]);
+    expect(server.calls).toHaveLength(1);
+  });
+
+  it("goes on when a tab was closed in the middle of its exchange", async () => {
+    server.on("POST /auth/refresh", fresh);
+    localStorage.setItem("parley.refresh", JSON.stringify({ owner: "gone", until: Date.now() + 200 }));
+    const keeper = new TokenKeeper(vi.fn());
+    keeper.keep(old);
+    expect(await keeper.fresh()).toBe("new");
+  });
+
+  it("takes another call's exchange for no end of the session", async () => {
+    server.on("POST /auth/refresh", () => ({ status: 401, body: failure("refresh_in_progress") }));
+    const onEnd = vi.fn();
+    const keeper = new TokenKeeper(onEnd);
+    keeper.keep(old);
+    await expect(keeper.fresh()).rejects.toMatchObject({ code: "unreachable" });
+    expect(onEnd).not.toHaveBeenCalled();
+    expect(keeper.signedIn).toBe(true);
+  });
+
   it("forgets the tokens and says so when the session is over", async () => {
     server.on("POST /auth/refresh", () => ({ status: 401, body: failure("refresh_token_reused") }));
     const onEnd = vi.fn();

@@ -5,12 +5,12 @@
  * lock, and the others take what it has stored.
  */
 
-import { ApiError } from "../api/errors";
+import { ApiError, Unreachable } from "../api/errors";
 import { call } from "../api/rest";
 import type { Tokens } from "../api/types";
+import { alone } from "./lock";
 
 const KEY = "parley.tokens";
-const LOCK = "parley.refresh";
 /** Renew this long before the access token runs out. */
 const MARGIN_MS = 60_000;
 
@@ -56,7 +56,7 @@ export class TokenKeeper {
 
   /** Exchanges the tokens, unless another tab has done so since `stale` was read. */
   renew(stale: string): Promise<string> {
-    this.renewing ??= locked(() => this.exchange(stale)).finally(() => {
+    this.renewing ??= alone(() => this.exchange(stale)).finally(() => {
       this.renewing = null;
     });
     return this.renewing;
@@ -72,10 +72,11 @@ export class TokenKeeper {
       this.keep(tokens);
       return tokens.accessToken;
     } catch (error) {
-      if (error instanceof ApiError && error.status === 401 && error.code !== "refresh_in_progress") {
-        this.forget();
-        this.onEnd();
-      }
+      if (!(error instanceof ApiError) || error.status !== 401) throw error;
+      // Another call was faster: its answer is not here yet, but the session lives.
+      if (error.code === "refresh_in_progress") throw new Unreachable();
+      this.forget();
+      this.onEnd();
       throw error;
     }
   }
@@ -89,9 +90,4 @@ export class TokenKeeper {
 function ended(): ApiError {
   const body = { code: "session_ended", message: "Sign in again.", fields: {}, requestId: null };
   return new ApiError(body, 401);
-}
-
-/** Runs alone among all tabs where the browser can tell them apart (secure contexts), and alone in this tab otherwise. */
-function locked<T>(work: () => Promise<T>): Promise<T> {
-  return navigator.locks ? (navigator.locks.request(LOCK, work) as Promise<T>) : work();
 }
