@@ -3,6 +3,8 @@
 import { act, cleanup, render, screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { TokenKeeper } from "../src/auth/tokens";
+import { Session } from "../src/store/session";
 import { App } from "../src/ui/App";
 import { FakeServer, failure } from "./fakeServer";
 import { ADA, BOB, entry, message } from "./fixtures";
@@ -83,6 +85,32 @@ describe("signing in", () => {
     await act(async () => server.socket.push("session:end", { reason: "revoked" }));
     expect(await screen.findByText(/ended from another device/)).toBeTruthy();
     expect(localStorage.getItem("parley.tokens")).toBeNull();
+  });
+});
+
+describe("staying signed in", () => {
+  it("comes back with a new token when the old one has run out, as after a sleep", async () => {
+    const renewed = { accessToken: "b", refreshToken: "s", expiresIn: 600 };
+    server.on("POST /auth/refresh", renewed);
+    await signIn();
+    await act(async () => {
+      server.socket.push("session:end", { reason: "expired" });
+      server.socket.close(4401);
+    });
+    await waitFor(() => expect(server.sockets).toHaveLength(2), { timeout: 3_000 });
+    expect(server.socket.protocols).toEqual(["parley.v1", "bearer.b"]);
+    expect(screen.queryByLabelText("Username or email")).toBeNull();
+  });
+
+  it("opens no socket for somebody who signed out meanwhile", async () => {
+    const keeper = new TokenKeeper(vi.fn());
+    keeper.keep(tokens);
+    const session = new Session(keeper, vi.fn());
+    const started = session.start();
+    session.stop();
+    await started;
+    await act(async () => undefined);
+    expect(server.sockets).toEqual([]);
   });
 });
 

@@ -9,7 +9,7 @@ let server: FakeServer;
 const onEvent = vi.fn();
 const onConnection = vi.fn();
 const onRefused = vi.fn();
-const token = vi.fn(async () => "token");
+const token = vi.fn(async (_refused?: string) => "token");
 let client: SocketClient;
 
 beforeEach(async () => {
@@ -88,6 +88,61 @@ describe("SocketClient", () => {
     expect(onRefused).toHaveBeenCalledOnce();
     await vi.advanceTimersByTimeAsync(60_000);
     expect(server.sockets).toHaveLength(2);
+  });
+
+  it("lets go of a dead connection at once, even when its close never ends", async () => {
+    server.socket.accept();
+    server.socket.close = () => undefined;
+    await vi.advanceTimersByTimeAsync(31_000);
+    expect(server.sockets).toHaveLength(2);
+  });
+
+  it("does not wait for ever for a connection that says nothing", async () => {
+    await vi.advanceTimersByTimeAsync(11_000);
+    expect(server.sockets).toHaveLength(2);
+  });
+
+  it("waits longer for an ack while other frames come", async () => {
+    server.socket.accept();
+    const request = client.request("sync", {});
+    for (let second = 0; second < 15; second++) {
+      await vi.advanceTimersByTimeAsync(1_000);
+      server.socket.push("sync", {});
+    }
+    server.socket.ack("sync", "done");
+    expect(await request).toBe("done");
+    expect(server.sockets).toHaveLength(1);
+  });
+
+  it("refuses a frame that the server would not take, and keeps the connection", async () => {
+    server.socket.accept();
+    const content = "é".repeat(40_000);
+    await expect(client.request("message:send", { content })).rejects.toMatchObject({
+      code: "body_too_large",
+    });
+    expect(server.socket.sent).toEqual([]);
+  });
+
+  it("names the token that was refused, so that it is not offered again", async () => {
+    server.socket.close(4401);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(token).toHaveBeenNthCalledWith(1, undefined);
+    expect(token).toHaveBeenNthCalledWith(2, "token");
+  });
+
+  it("spreads its return when the server restarts", async () => {
+    vi.spyOn(Math, "random").mockReturnValue(1);
+    server.socket.close(1012);
+    await vi.advanceTimersByTimeAsync(3_400);
+    expect(server.sockets).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(100);
+    expect(server.sockets).toHaveLength(2);
+  });
+
+  it("asks for a sign of life when the page is looked at again", async () => {
+    server.socket.accept();
+    document.dispatchEvent(new Event("visibilitychange"));
+    expect(server.socket.waitsFor("ping")).toBe(true);
   });
 
   it("stays away when the session is over", async () => {

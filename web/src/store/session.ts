@@ -45,6 +45,7 @@ export class Session {
   private typedAt = new Map<string, number>();
   private inFlight = new Set<string>();
   private loadingOlder = new Set<string>();
+  private stopped = false;
 
   /** `onEnd` takes the person back to the sign-in form. */
   constructor(
@@ -55,7 +56,7 @@ export class Session {
     this.rest = new Rest(tokens);
     this.socket = new SocketClient({
       url,
-      token: () => tokens.fresh(),
+      token: (refused) => (refused ? tokens.renew(refused) : tokens.fresh()),
       onEvent: (event) => this.take(event),
       onConnection: (connection) => this.store.update((state) => ({ ...state, connection })),
       onRefused: () => this.end("expired"),
@@ -64,12 +65,14 @@ export class Session {
 
   async start(): Promise<void> {
     const me = await this.rest.me();
+    if (this.stopped) return;
     this.store.update((state) => ({ ...state, me }));
     this.clock = setInterval(() => this.store.update((state) => expireTyping(state, Date.now())), 1000);
     this.socket.start();
   }
 
   stop(): void {
+    this.stopped = true;
     this.socket.stop();
     clearInterval(this.clock);
     clearTimeout(this.renewTimer);
@@ -278,7 +281,9 @@ export class Session {
         this.takeReset(event.data);
         break;
       case "session:end":
-        this.end(event.data.reason);
+        // A socket lives as long as its access token, and ends with it where that was not renewed in time, as in a
+        // computer that slept. The session goes on: the next connection brings a new token.
+        if (event.data.reason !== "expired") this.end(event.data.reason);
         break;
     }
   }
