@@ -65,11 +65,16 @@ class ChatContentAdmin(ReadOnlyAdmin):
         return queryset.filter(**{self.person_field: person_id})
 
     @admin.display(description="chat")
-    def chat_link(self, row: Any) -> SafeString:
+    def chat_link(self, row: Any) -> SafeString | str:
         """Link to the chat."""
-        return format_html(
-            '<a href="{}">{}</a>', reverse("admin:messaging_chat_change", args=[row.chat_id]), row.chat_id
-        )
+        return _link("chat", row.chat_id)
+
+
+def _link(kind: str, row_id: UUID | None) -> SafeString | str:
+    """Return a link to a row's page, made of its id alone: the row itself would bring its ciphertext along."""
+    if row_id is None:
+        return "-"
+    return format_html('<a href="{}">{}</a>', reverse(f"admin:messaging_{kind}_change", args=[row_id]), row_id)
 
 
 def chats_of(person_id: UUID) -> list[UUID]:
@@ -124,9 +129,9 @@ class MessageAdmin(ChatContentAdmin):
     list_select_related: ClassVar[Any] = ("sender",)
     fields = (
         *("id", "chat_link", "sender", "receiver", "type", "timestamp", "seq", "rev"),
-        *("client_id", "edited_at", "deleted_at", "attachment"),
+        *("client_id", "edited_at", "deleted_at", "attachment_link"),
     )
-    readonly_fields = ("id", "chat_link", "client_id")
+    readonly_fields = ("id", "chat_link", "client_id", "attachment_link")
     search_help_text = "A message's or chat's id; or a sender's name, e-mail address or id (in chats they are in)."
 
     def of_chat(self, queryset: QuerySet[Any], chat_id: UUID) -> QuerySet[Any]:
@@ -136,6 +141,11 @@ class MessageAdmin(ChatContentAdmin):
     def of_person(self, queryset: QuerySet[Any], person_id: UUID) -> QuerySet[Any]:
         """Return what a person wrote, through the chats they are in: no index sorts messages by sender."""
         return queryset.filter(chat_id__in=chats_of(person_id), sender_id=person_id)
+
+    @admin.display(description="attachment")
+    def attachment_link(self, message: Message) -> SafeString | str:
+        """Link to the attachment."""
+        return _link("attachment", message.attachment_id)
 
     # --- Reading content ----------------------------------------------------------------------------------------------
 
@@ -191,8 +201,8 @@ class ContentAccessAdmin(ReadOnlyAdmin):
 
     list_display = ("id", "read_at", "administrator", "message_id", "chat_id")
     list_select_related: ClassVar[Any] = ("administrator",)
-    fields = ("id", "read_at", "administrator", "message", "chat_id")
-    readonly_fields = ("id",)
+    fields = ("id", "read_at", "administrator", "message_link", "chat_id")
+    readonly_fields = ("id", "message_link")
     search_help_text = "An administrator's name, e-mail address or id; or a message's id."
 
     def get_search_results(
@@ -206,3 +216,8 @@ class ContentAccessAdmin(ReadOnlyAdmin):
             return queryset.filter(administrator_id=person.pk), False
         message_id = ids.parse(term)
         return (queryset.filter(message_id=message_id) if message_id else queryset.none()), False
+
+    @admin.display(description="message")
+    def message_link(self, access: ContentAccess) -> SafeString | str:
+        """Link to the message."""
+        return _link("message", cast("UUID | None", access.message_id))
