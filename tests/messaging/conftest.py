@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from django.core.cache import cache
 from rest_framework.renderers import JSONRenderer
-from rest_framework.test import APIClient
+from rest_framework.test import APIClient, ForceAuthClientHandler
 
 from accounts import services as accounts
 from accounts.models import User
@@ -32,12 +32,14 @@ class _ASCIIRenderer(JSONRenderer):
 
 
 class JSONClient(APIClient):
-    """Sends JSON unless told otherwise."""
+    """Sends JSON unless told otherwise. All share one stack of middleware, whose start looks at every static file."""
 
     default_format = "json"
+    shared_handler = ForceAuthClientHandler(enforce_csrf_checks=False)
 
     def __init__(self) -> None:
         super().__init__()
+        self.handler = self.shared_handler
         self.renderer_classes["json"] = _ASCIIRenderer
 
 
