@@ -220,4 +220,4 @@ class ContentAccessAdmin(ReadOnlyAdmin):
     @admin.display(description="message")
     def message_link(self, access: ContentAccess) -> SafeString | str:
         """Link to the message."""
-        return _link("message", cast("UUID | None", access.message_id))
+        return _link("message", access.message_id)
