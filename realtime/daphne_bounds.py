@@ -51,6 +51,7 @@ def unsent_bytes(transport: Any) -> int:
 class BoundedSocket(ws_protocol.WebSocketProtocol):  # type: ignore[misc]
     """A WebSocket that buffers within bounds in both directions."""
 
+    failByDrop = False  # noqa: N815  a message above autobahn's limit is answered by its close code, not by a reset
     _paused = False
 
     def applicationCreateWorked(self, application_queue: asyncio.Queue[Any]) -> None:  # noqa: N802

@@ -439,3 +439,40 @@ async def _run_a_group(ada: Client, grace: Client) -> None:
     await grace.ask("sync", {"cursors": {chat["id"]: 0}})
     (await ada.http.delete(member)).raise_for_status()
     assert (await grace.told("chat:removed"))["data"]["chatId"] == chat["id"]
+
+
+@pytest.mark.live
+@pytest.mark.parametrize(
+    ("path", "origin", "text", "code"),
+    [
+        pytest.param("/ws", None, None, 4401, id="no token"),
+        pytest.param("/nowhere", None, None, 4404, id="no such path"),
+        pytest.param("/ws", "https://elsewhere.example", None, 4403, id="foreign origin"),
+        pytest.param("/ws", None, "x" * (1024 * 1024 + 1), 1009, id="too large"),
+    ],
+)
+async def test_real_close_codes(
+    live_server_process: Daphne, path: str, origin: str | None, text: str | None, code: int
+) -> None:
+    """A client gets the documented code; the server's own codes carry their name as the reason."""
+    server = live_server_process
+    token = None
+    if text is not None:
+        credentials = {"username": "alan", "email": "alan@example.org", "password": "correct horse battery"}
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            token = (await http.post("/auth/register", json=credentials)).raise_for_status().json()["accessToken"]
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    async with websockets.connect(
+        server.ws_url.replace("/ws", path), additional_headers=headers, origin=origin
+    ) as socket:
+        if text is not None:
+            assert json.loads(await socket.recv())["event"] == "hello"
+            with suppress(websockets.ConnectionClosed):
+                await socket.send(text)
+        with pytest.raises(websockets.ConnectionClosed):
+            await asyncio.wait_for(socket.recv(), 10)
+
+    described = CHANNEL["x-closeCodes"][str(code)]
+    assert socket.close_code == code
+    assert code == 1009 or socket.close_reason == described["name"]
