@@ -200,3 +200,86 @@ describe("talking", () => {
     });
   });
 });
+
+describe("keeping up", () => {
+  it("marks as read again what a broken connection did not tell", async () => {
+    vi.spyOn(document, "hasFocus").mockReturnValue(true);
+    await signInAndOpen();
+    await waitFor(() => expect(server.socket.waitsFor("message:read")).toBe(true));
+    await act(async () => server.socket.close(1006));
+    await waitFor(() => expect(server.sockets).toHaveLength(2), { timeout: 3_000 });
+    await connect();
+    await waitFor(() => expect(server.socket.waitsFor("message:read")).toBe(true));
+  });
+
+  it("marks a message that came while it marked another", async () => {
+    vi.spyOn(document, "hasFocus").mockReturnValue(true);
+    await signInAndOpen();
+    await waitFor(() => expect(server.socket.waitsFor("message:read")).toBe(true));
+    await act(async () => server.socket.push("message:receive", message(2, { chatId: CHAT })));
+    const receipt = { chatId: CHAT, userId: "ada", deliveredSeq: 1, readSeq: 1 };
+    await act(async () => void server.socket.ack("message:read", receipt));
+    await waitFor(() => expect(server.socket.waitsFor("message:read")).toBe(true));
+    expect(server.socket.ack("message:read", {})).toEqual({ chatId: CHAT, seq: 2 });
+  });
+
+  it("tells senders that what waited in the inbox is here", async () => {
+    await signIn();
+    await waitFor(() => expect(server.socket.waitsFor("message:delivered")).toBe(true));
+    expect(server.socket.ack("message:delivered", {})).toEqual({ chatId: CHAT, seq: 1 });
+  });
+
+  it("drops a chat that one was removed from while away", async () => {
+    await signIn();
+    await screen.findByRole("button", { name: /bob/ });
+    server.on("GET /chat", { chats: [], nextCursor: null });
+    await act(async () => server.socket.close(1006));
+    await waitFor(() => expect(server.sockets).toHaveLength(2), { timeout: 3_000 });
+    await act(async () => server.socket.accept());
+    await act(async () => {
+      server.socket.push("sync:done", { chats: {} });
+      server.socket.ack("sync", {});
+    });
+    await waitFor(() => expect(screen.queryByRole("button", { name: /bob/ })).toBeNull());
+  });
+
+  it("finds a chat whose first event was lost", async () => {
+    server.on("GET /chat", { chats: [], nextCursor: null });
+    await signIn();
+    await screen.findByText("No conversations yet.");
+    server.on("GET /chat", { chats: [chat], nextCursor: null });
+    await act(async () => server.socket.push("sync", { chatId: CHAT, rev: 1 }));
+    expect(await screen.findByRole("button", { name: /bob/ })).toBeTruthy();
+  });
+
+  it("loads a chat anew when too much was missed, without losing what comes meanwhile", async () => {
+    await signInAndOpen();
+    const newest = [message(400, { chatId: CHAT })];
+    server.on(`GET /chat/${CHAT}`, { ...page, messages: newest, hasMore: true, rev: 400 });
+    server.on(`GET /chat/${CHAT}?limit=100&after=400`, {
+      ...page,
+      messages: [message(401, { chatId: CHAT })],
+      rev: 401,
+    });
+    await act(async () => {
+      server.socket.push("sync:reset", { chatId: CHAT, rev: 400, reason: "too_far" });
+      server.socket.push("message:receive", message(401, { chatId: CHAT }));
+    });
+    expect(await screen.findByText("message 401", { selector: ".text" })).toBeTruthy();
+    expect(screen.getByText("message 400", { selector: ".text" })).toBeTruthy();
+  });
+
+  it("asks again when the server had no answer for the inbox", async () => {
+    server.on("GET /chat", () => ({ status: 503, body: failure("unavailable") }));
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"], shouldAdvanceTime: true });
+    try {
+      await signIn();
+      server.on("GET /chat", { chats: [chat], nextCursor: null });
+      await act(() => vi.advanceTimersByTimeAsync(5_000));
+      await act(async () => void server.socket.ack("sync", {}));
+      expect(await screen.findByRole("button", { name: /bob/ })).toBeTruthy();
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+});

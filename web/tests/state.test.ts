@@ -15,8 +15,10 @@ import {
   expireTyping,
   hasGap,
   initialState,
+  keepChats,
   mergeMessages,
   removeChat,
+  resetChat,
   type State,
   tickOf,
   titleOf,
@@ -76,6 +78,31 @@ describe("applyMessage", () => {
     expect(closed.messages.map((one) => one.seq)).toEqual([1, 2, 3, 4]);
   });
 
+  it("counts unread messages whichever order they come in", () => {
+    const early = applyMessage(loaded(2), message(4), true);
+    expect(chatOf(applyMessage(early, message(3), true)).unread).toBe(2);
+  });
+
+  it("counts an unread message that is deleted no longer", () => {
+    const deleted = message(3, { rev: 4, content: "", deletedAt: "2026-01-31T13:00:00.000Z" });
+    const state = applyMessage(loaded(2), message(3), true);
+    expect(chatOf(applyMessage(state, deleted, true)).unread).toBe(0);
+    expect(chatOf(applyMessage(loaded(2), deleted, true)).unread).toBe(0);
+  });
+
+  it("tears no hole into the history when a message above it changes", () => {
+    const page = {
+      chat: entry(),
+      messages: [message(50), message(51)],
+      hasMore: true,
+      rev: 51,
+    };
+    const state = applyNewest(applyInbox(signedIn, [entry({ rev: 51 })]), page);
+    const chat = chatOf(applyMessage(state, message(3, { rev: 52, content: "edited" }), true));
+    expect(chat.messages.map((one) => one.seq)).toEqual([50, 51]);
+    expect(chat.rev).toBe(52);
+  });
+
   it("counts neither one's own messages, nor edits, nor system messages as unread", () => {
     let state = applyMessage(loaded(2), message(3, { senderId: "ada" }), true);
     state = applyMessage(state, message(1, { rev: 4 }), true);
@@ -130,6 +157,47 @@ describe("pages", () => {
     const changed = chatOf(applyChanges(loaded(3), "chat", { messages: missed, rev: 5 }));
     expect([changed.rev, changed.ahead]).toEqual([5, []]);
     expect(changed.messages.map((one) => one.rev)).toEqual([1, 4, 3, 5]);
+  });
+
+  it("knows that it misses what came while the newest page was on its way", () => {
+    const waiting = applyInbox(signedIn, [entry({ rev: 5 })]);
+    const meanwhile = applyMessage(waiting, message(6), true);
+    const page = { chat: entry(), messages: [message(5)], hasMore: false, rev: 5 };
+    const chat = chatOf(applyNewest(meanwhile, page));
+    expect([chat.rev, hasGap(chat)]).toEqual([5, true]);
+    expect(chat.lastMessage?.seq).toBe(6);
+    const closed = chatOf(
+      applyChanges(applyNewest(meanwhile, page), "chat", { messages: [message(6)], rev: 6 }),
+    );
+    expect([closed.rev, hasGap(closed)]).toEqual([6, false]);
+    expect(closed.messages.map((one) => one.seq)).toEqual([5, 6]);
+  });
+
+  it("loses nothing that came while a chat was loaded anew", () => {
+    const meanwhile = applyMessage(resetChat(loaded(3), "chat"), message(401), true);
+    const page = { chat: entry(), messages: [message(400)], hasMore: true, rev: 400 };
+    const chat = chatOf(applyNewest(meanwhile, page));
+    expect([chat.rev, hasGap(chat)]).toEqual([400, true]);
+  });
+
+  it("takes the server's numbers after a reset, also when they are lower", () => {
+    const page = { chat: entry(), messages: [message(1)], hasMore: false, rev: 1 };
+    const chat = chatOf(applyNewest(resetChat(loaded(3), "chat"), page));
+    expect([chat.rev, hasGap(chat), chat.lastMessage?.seq]).toEqual([1, false, 1]);
+  });
+
+  it("keeps what is newer than the inbox that comes", () => {
+    const before = entry({ rev: 2, lastMessage: message(2), unreadCount: 0 });
+    let state = applyMessage(applyInbox(signedIn, [before]), message(3), true);
+    state = applyReceipt(state, { chatId: "chat", userId: "bob", deliveredSeq: 2, readSeq: 2 });
+    const chat = chatOf(applyInbox(state, [before]));
+    expect([chat.rev, chat.lastMessage?.seq, chat.unread]).toEqual([3, 3, 1]);
+    expect(chat.members[1]?.readSeq).toBe(2);
+  });
+
+  it("drops the chats that the server no longer names", () => {
+    const two = applyInbox(signedIn, [entry({ id: "left" }), entry()]);
+    expect(Object.keys(keepChats(two, ["chat"]).chats)).toEqual(["chat"]);
   });
 
   it("keeps the rev of a loaded chat when the inbox comes", () => {

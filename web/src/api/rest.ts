@@ -2,7 +2,7 @@
 
 import type { TokenKeeper } from "../auth/tokens";
 import { ApiError, isErrorBody, Unreachable } from "./errors";
-import type { Attachment, ChatPage, InboxEntry, Receipt, Role, Session, Status, Tokens, User } from "./types";
+import type { Attachment, ChatPage, InboxEntry, Role, Session, Status, Tokens, User } from "./types";
 
 export interface SignedIn extends Tokens {
   user: User;
@@ -65,8 +65,6 @@ export class Rest {
   newest = (chatId: string) => this.json<ChatPage>(`/chat/${chatId}?limit=50`);
   before = (chatId: string, seq: number) => this.json<ChatPage>(`/chat/${chatId}?limit=50&before=${seq}`);
   after = (chatId: string, rev: number) => this.json<ChatPage>(`/chat/${chatId}?limit=100&after=${rev}`);
-  markRead = (chatId: string, seq: number) =>
-    this.json<Receipt>(`/chat/${chatId}/read`, { method: "POST", body: { seq } });
 
   renameChat = (chatId: string, title: string) =>
     this.json<InboxEntry>(`/chat/${chatId}`, { method: "PATCH", body: { title } });

@@ -7,7 +7,16 @@
 
 import { ApiError, Unreachable } from "../api/errors";
 import { Rest } from "../api/rest";
-import type { Message, Receipt, SendData, ServerEvent, ServerEvents, Status } from "../api/types";
+import type {
+  Member,
+  Message,
+  Receipt,
+  SendData,
+  ServerEvent,
+  ServerEvents,
+  Status,
+  User,
+} from "../api/types";
 import type { TokenKeeper } from "../auth/tokens";
 import { SocketClient } from "../socket/socketClient";
 import {
@@ -19,11 +28,14 @@ import {
   applyReceipt,
   applyStatus,
   applyTyping,
+  type ChatState,
   expireTyping,
   hasGap,
   initialState,
+  keepChats,
   type Outgoing,
   removeChat,
+  resetChat,
   withChat,
 } from "./state";
 import { Store } from "./store";
@@ -32,19 +44,24 @@ import { Store } from "./store";
 const GAP_PATIENCE_MS = 300;
 const TYPING_EVERY_MS = 3_000;
 const DELIVERED_AFTER_MS = 400;
+const TRY_AGAIN_MS = 5_000;
 
 export class Session {
   readonly store = new Store();
   readonly rest: Rest;
   private readonly socket: SocketClient;
   private gapTimers = new Map<string, ReturnType<typeof setTimeout>>();
-  private delivered = new Map<string, number>();
+  private arrived = new Set<string>();
   private deliveredTimer: ReturnType<typeof setTimeout> | undefined;
   private renewTimer: ReturnType<typeof setTimeout> | undefined;
   private clock: ReturnType<typeof setInterval> | undefined;
   private typedAt = new Map<string, number>();
   private inFlight = new Set<string>();
   private loadingOlder = new Set<string>();
+  private reading = new Set<string>();
+  private inbox: Promise<void> | null = null;
+  private inboxWanted = false;
+  private resumeTimer: ReturnType<typeof setTimeout> | undefined;
   private stopped = false;
 
   /** `onEnd` takes the person back to the sign-in form. */
@@ -77,6 +94,7 @@ export class Session {
     clearInterval(this.clock);
     clearTimeout(this.renewTimer);
     clearTimeout(this.deliveredTimer);
+    clearTimeout(this.resumeTimer);
     for (const timer of this.gapTimers.values()) clearTimeout(timer);
     this.store.update(() => initialState);
   }
@@ -88,13 +106,25 @@ export class Session {
 
   // --- Chats --------------------------------------------------------------------------------------------------------
 
-  async loadInbox(): Promise<void> {
-    let cursor: string | undefined;
-    do {
-      const page = await this.rest.inbox(cursor);
-      this.store.update((state) => applyInbox(state, page.chats));
-      cursor = page.nextCursor ?? undefined;
-    } while (cursor);
+  /** Loads the list of chats; who asks while it is on its way gets one that is read after that. */
+  loadInbox(): Promise<void> {
+    this.inboxWanted = true;
+    this.inbox ??= this.readInbox().finally(() => {
+      this.inbox = null;
+    });
+    return this.inbox;
+  }
+
+  private async readInbox(): Promise<void> {
+    while (this.inboxWanted) {
+      this.inboxWanted = false;
+      let cursor: string | undefined;
+      do {
+        const page = await this.rest.inbox(cursor);
+        this.store.update((state) => applyInbox(state, page.chats));
+        cursor = page.nextCursor ?? undefined;
+      } while (cursor);
+    }
   }
 
   async openChat(chatId: string | null): Promise<void> {
@@ -117,6 +147,7 @@ export class Session {
   async loadNewest(chatId: string): Promise<void> {
     const page = await this.rest.newest(chatId);
     this.store.update((state) => applyNewest(state, page));
+    this.watchGap(chatId);
   }
 
   async loadOlder(chatId: string): Promise<void> {
@@ -125,24 +156,33 @@ export class Session {
     this.loadingOlder.add(chatId);
     try {
       const page = await this.rest.before(chatId, first.seq);
-      this.store.update((state) => applyOlder(state, page));
+      // The chat may have been loaded anew meanwhile: then the page does not connect.
+      if (this.store.get().chats[chatId]?.messages[0]?.seq === first.seq)
+        this.store.update((state) => applyOlder(state, page));
     } finally {
       this.loadingOlder.delete(chatId);
     }
   }
 
-  /** Marks everything that is shown as read. Cheap to call often. */
+  /** Marks everything that is shown as read, one call at a time. Cheap to call often. */
   async markRead(chatId: string): Promise<void> {
     const { me, chats } = this.store.get();
     const chat = chats[chatId];
     const seq = chat?.messages.at(-1)?.seq ?? 0;
-    const mine = chat?.members.find((member) => member.userId === me?.id);
-    if (!mine || mine.readSeq >= seq) return;
-    const receipt = { chatId, userId: mine.userId, deliveredSeq: seq, readSeq: seq };
-    this.store.update((state) => applyReceipt(state, receipt));
-    await this.socket
-      .request<Receipt>("message:read", { chatId, seq })
-      .catch(() => this.rest.markRead(chatId, seq));
+    if (!chat || (this.markOf(chat, me)?.readSeq ?? seq) >= seq) return;
+    if (chat.unread) this.store.update((state) => withChat(state, chatId, (one) => ({ ...one, unread: 0 })));
+    if (this.reading.has(chatId)) return;
+    this.reading.add(chatId);
+    try {
+      const receipt = await this.socket.request<Receipt>("message:read", { chatId, seq });
+      this.store.update((state) => applyReceipt(state, receipt));
+    } finally {
+      this.reading.delete(chatId);
+    }
+  }
+
+  private markOf(chat: ChatState, me: User | null): Member | undefined {
+    return chat.members.find((member) => member.userId === me?.id);
   }
 
   // --- Messages -----------------------------------------------------------------------------------------------------
@@ -277,6 +317,9 @@ export class Session {
       case "sync":
         this.takeSync(event.data);
         break;
+      case "sync:done":
+        store.update((state) => keepChats(state, Object.keys(event.data.chats)));
+        break;
       case "sync:reset":
         this.takeReset(event.data);
         break;
@@ -291,6 +334,7 @@ export class Session {
   /** A connection is there: catch up, show who is there, send what waits. */
   private async resume(): Promise<void> {
     this.renewInTime();
+    clearTimeout(this.resumeTimer);
     const cursors: Record<string, number> = {};
     for (const chat of Object.values(this.store.get().chats)) if (chat.loaded) cursors[chat.id] = chat.rev;
     try {
@@ -300,8 +344,14 @@ export class Session {
       if (openChatId && chats[openChatId]?.loaded === false) await this.loadNewest(openChatId);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
+      // A lost socket says hello again; a server that only had no answer just now is asked once more.
+      if (this.store.get().connection === "open")
+        this.resumeTimer = setTimeout(() => void this.resume(), TRY_AGAIN_MS);
     }
-    for (const chatId of Object.keys(this.store.get().chats)) void this.flush(chatId);
+    for (const chatId of Object.keys(this.store.get().chats)) {
+      void this.flush(chatId);
+      this.noteArrival(chatId);
+    }
   }
 
   /** Gives the socket a new access token before the old one runs out. */
@@ -322,12 +372,17 @@ export class Session {
     const peopleChanged = message.system?.action === "added";
     if (!chat || peopleChanged) void this.loadInbox().catch(() => undefined);
     this.store.update((state) => applyMessage(state, message, true));
-    if (message.senderId !== this.store.get().me?.id) this.noteDelivered(message);
+    this.noteArrival(message.chatId);
     this.watchGap(message.chatId);
   }
 
   private takeSync(data: ServerEvents["sync"]): void {
     const { messages, members, chatId, rev } = data;
+    if (!this.store.get().chats[chatId]) {
+      // A chat that nobody told of: the event was lost.
+      void this.loadInbox().catch(() => undefined);
+      return;
+    }
     if (messages) {
       this.store.update((state) =>
         applyChanges(state, chatId, { messages, rev, ...(members && { members }) }),
@@ -342,7 +397,10 @@ export class Session {
 
   private takeReset({ chatId, reason }: ServerEvents["sync:reset"]): void {
     if (reason === "gone") this.store.update((state) => removeChat(state, chatId));
-    else void this.loadNewest(chatId).catch(() => undefined);
+    else {
+      this.store.update((state) => resetChat(state, chatId));
+      void this.loadNewest(chatId).catch(() => undefined);
+    }
   }
 
   /** Fetches what is missing if it has not come by itself in a moment. */
@@ -367,19 +425,27 @@ export class Session {
       this.store.update((state) =>
         applyChanges(state, chatId, { messages, rev, members: page.chat.members }),
       );
-      if (!page.hasMore) return;
+      if (!page.hasMore) return this.noteArrival(chatId);
     }
   }
 
-  /** Tells senders that their messages are on this device, a moment later and in one go. */
-  private noteDelivered({ chatId, seq }: Message): void {
-    this.delivered.set(chatId, Math.max(seq, this.delivered.get(chatId) ?? 0));
+  /** Tells senders that their messages are on this device, a moment later and once for each chat. */
+  private noteArrival(chatId: string): void {
+    this.arrived.add(chatId);
     this.deliveredTimer ??= setTimeout(() => {
       this.deliveredTimer = undefined;
-      for (const [chat, upTo] of this.delivered) {
-        this.socket.request("message:delivered", { chatId: chat, seq: upTo }).catch(() => undefined);
+      const { me, chats } = this.store.get();
+      for (const id of this.arrived) {
+        const chat = chats[id];
+        const last = chat?.lastMessage;
+        if (!last || last.senderId === me?.id || (this.markOf(chat, me)?.deliveredSeq ?? 0) >= last.seq)
+          continue;
+        this.socket
+          .request<Receipt>("message:delivered", { chatId: id, seq: last.seq })
+          .then((receipt) => this.store.update((state) => applyReceipt(state, receipt)))
+          .catch(() => undefined);
       }
-      this.delivered.clear();
+      this.arrived.clear();
     }, DELIVERED_AFTER_MS);
   }
 

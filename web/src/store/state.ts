@@ -115,22 +115,33 @@ const withoutSent = (outgoing: Outgoing[], messages: Message[]): Outgoing[] => {
     : outgoing;
 };
 
+/** Whether a message belongs to the held part of the history; older ones come with their page. */
+const within = (chat: ChatState, message: Message): boolean =>
+  chat.loaded && (!chat.hasOlder || message.seq >= (chat.messages[0]?.seq ?? 0));
+
 /** Applies a message as it is now: new, edited or deleted. */
 export function applyMessage(state: State, message: Message, live: boolean): State {
-  const next = withChat(state, message.chatId, (chat) => {
-    const isNew = message.seq > (chat.lastMessage?.seq ?? 0);
-    const counts = live && isNew && message.senderId !== state.me?.id && message.type !== "system";
-    return {
-      ...chat,
-      ...advance(chat.rev, [...chat.ahead, message.rev]),
-      ...applySystem(chat, message),
-      messages: chat.loaded ? mergeMessages(chat.messages, [message]) : chat.messages,
-      lastMessage: newer(chat.lastMessage, message),
-      unread: Math.min(UNREAD_CAP, chat.unread + (counts ? 1 : 0)),
-      outgoing: withoutSent(chat.outgoing, [message]),
-    };
-  });
+  const next = withChat(state, message.chatId, (chat) => ({
+    ...chat,
+    ...advance(chat.rev, [...chat.ahead, message.rev]),
+    ...applySystem(chat, message),
+    messages: within(chat, message) ? mergeMessages(chat.messages, [message]) : chat.messages,
+    lastMessage: newer(chat.lastMessage, message),
+    unread: live ? unreadAfter(chat, message, state.me?.id) : chat.unread,
+    outgoing: withoutSent(chat.outgoing, [message]),
+  }));
   return live ? stopTyping(next, message.chatId, message.senderId) : next;
+}
+
+/** The count of unread messages once `message` is there; it is counted once, and while it is not deleted. */
+function unreadAfter(chat: ChatState, message: Message, meId: string | undefined): number {
+  if (message.senderId === meId || message.type === "system") return chat.unread;
+  if (message.seq <= (chat.members.find((member) => member.userId === meId)?.readSeq ?? 0))
+    return chat.unread;
+  const held = [...chat.messages, chat.lastMessage].find((one) => one?.id === message.id);
+  if (held) return chat.unread - (message.deletedAt && !held.deletedAt && chat.unread ? 1 : 0);
+  const isNew = chat.loaded ? within(chat, message) : message.seq > (chat.lastMessage?.seq ?? 0);
+  return isNew && !message.deletedAt ? Math.min(UNREAD_CAP, chat.unread + 1) : chat.unread;
 }
 
 /** What a system message changes in the chat itself. New members come with the inbox: their person is not known here. */
@@ -147,37 +158,65 @@ function applySystem(chat: ChatState, { system }: Message): Partial<ChatState> {
   return {};
 }
 
-/** Takes the inbox in. Chats whose messages are loaded keep their own rev: what they miss comes by it. */
+/**
+ * Takes the inbox in. Chats whose messages are loaded keep their own rev: what they miss comes by it. Events may have
+ * been faster than the answer, so what is held already is not taken back.
+ */
 export function applyInbox(state: State, entries: InboxEntry[], openChatId = state.openChatId): State {
   const chats = { ...state.chats };
   for (const entry of entries) {
     const known = chats[entry.id] ?? emptyChat(entry.id);
+    const overtaken = Math.max(known.rev, ...known.ahead) > entry.rev;
     chats[entry.id] = {
       ...known,
       kind: entry.kind,
-      title: entry.title,
-      members: entry.members,
-      lastMessage: entry.lastMessage,
-      unread: entry.unreadCount,
-      ...(known.loaded ? {} : { rev: entry.rev, ahead: [] }),
+      title: overtaken ? known.title : entry.title,
+      members: mergeMembers(known.members, entry.members),
+      lastMessage: overtaken ? known.lastMessage : entry.lastMessage,
+      unread: overtaken ? known.unread : entry.unreadCount,
+      ...(known.loaded || overtaken ? {} : { rev: entry.rev, ahead: [] }),
     };
   }
   return { ...state, chats, openChatId, inboxLoaded: true };
 }
 
-/** Takes the newest page, and drops what was held below it if that does not connect. */
+/** The members as they come, with the higher of both watermarks. */
+function mergeMembers(held: Member[], coming: Member[]): Member[] {
+  const marks = new Map(held.map((member) => [member.userId, member]));
+  return coming.map((member) => {
+    const known = marks.get(member.userId);
+    return known ? { ...member, ...higher(known, member) } : member;
+  });
+}
+
+type Marks = Pick<Member, "deliveredSeq" | "readSeq">;
+
+const higher = (one: Marks, other: Marks): Marks => ({
+  deliveredSeq: Math.max(one.deliveredSeq, other.deliveredSeq),
+  readSeq: Math.max(one.readSeq, other.readSeq),
+});
+
+/** Forgets how far a chat is known: its newest page is to come, and counts whatever its numbers are. */
+export const resetChat = (state: State, chatId: string): State =>
+  withChat(state, chatId, (chat) => ({ ...chat, loaded: false, rev: 0, ahead: [], lastMessage: null }));
+
+/** Takes the newest page. Whatever was told meanwhile and is not in it counts as missed. */
 export function applyNewest(state: State, page: ChatPage): State {
-  return withChat(state, page.chat.id, (chat) => ({
-    ...chat,
-    title: page.chat.title,
-    members: page.chat.members,
-    messages: mergeMessages([], page.messages),
-    loaded: true,
-    hasOlder: page.hasMore,
-    lastMessage: page.messages.at(-1) ?? chat.lastMessage,
-    outgoing: withoutSent(chat.outgoing, page.messages),
-    ...advance(page.rev, chat.ahead),
-  }));
+  return withChat(state, page.chat.id, (chat) => {
+    const last = page.messages.at(-1);
+    return {
+      ...chat,
+      title: page.chat.title,
+      members: mergeMembers(chat.members, page.chat.members),
+      messages: mergeMessages([], page.messages),
+      loaded: true,
+      hasOlder: page.hasMore,
+      lastMessage: last ? newer(chat.lastMessage, last) : chat.lastMessage,
+      outgoing: withoutSent(chat.outgoing, page.messages),
+      rev: page.rev,
+      ahead: [...chat.ahead, chat.rev].filter((rev) => rev > page.rev),
+    };
+  });
 }
 
 /** Puts an older page in front. */
@@ -199,7 +238,7 @@ export function applyChanges(
   for (const message of changes.messages) next = applyMessage(next, message, true);
   return withChat(next, chatId, (chat) => ({
     ...chat,
-    members: changes.members ?? chat.members,
+    members: changes.members ? mergeMembers(chat.members, changes.members) : chat.members,
     ...advance(Math.max(chat.rev, changes.rev), chat.ahead),
   }));
 }
@@ -211,13 +250,7 @@ export function applyReceipt(state: State, receipt: Receipt): State {
     unread:
       receipt.userId === state.me?.id && receipt.readSeq >= (chat.lastMessage?.seq ?? 0) ? 0 : chat.unread,
     members: chat.members.map((member) =>
-      member.userId === receipt.userId
-        ? {
-            ...member,
-            deliveredSeq: Math.max(member.deliveredSeq, receipt.deliveredSeq),
-            readSeq: Math.max(member.readSeq, receipt.readSeq),
-          }
-        : member,
+      member.userId === receipt.userId ? { ...member, ...higher(member, receipt) } : member,
     ),
   }));
 }
@@ -265,6 +298,13 @@ export function expireTyping(state: State, now: number): State {
 export function removeChat(state: State, chatId: string): State {
   const { [chatId]: _, ...chats } = state.chats;
   return { ...state, chats, openChatId: state.openChatId === chatId ? null : state.openChatId };
+}
+
+/** Keeps the chats that the server names; one is no longer in the others. */
+export function keepChats(state: State, chatIds: string[]): State {
+  const named = new Set(chatIds);
+  const gone = Object.keys(state.chats).filter((id) => !named.has(id));
+  return gone.reduce(removeChat, state);
 }
 
 // --- What the page shows --------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import { useEffect, useState } from "react";
 import type { Message, User } from "../api/types";
+import type { Connection } from "../socket/socketClient";
 import type { Session } from "../store/session";
 import { type ChatState, others, type State, titleOf } from "../store/state";
 import { Avatar } from "./Avatar";
@@ -24,7 +25,7 @@ export function Conversation({ session, state, chat, me, onBack }: Props) {
   const [info, setInfo] = useState(false);
   const title = titleOf(chat, me.id);
   const other = chat.kind === "direct" ? others(chat, me.id)[0]?.user : undefined;
-  useMarkRead(session, chat);
+  useMarkRead(session, chat, me, state.connection);
 
   return (
     <main className="conversation">
@@ -61,22 +62,23 @@ export function Conversation({ session, state, chat, me, onBack }: Props) {
 }
 
 /** What is on the screen of somebody who is looking at it counts as read. */
-function useMarkRead(session: Session, chat: ChatState) {
+function useMarkRead(session: Session, chat: ChatState, me: User, connection: Connection) {
   const newest = chat.messages.at(-1)?.seq ?? 0;
-  // biome-ignore lint/correctness/useExhaustiveDependencies: each new message counts anew
+  const mark = chat.members.find((member) => member.userId === me.id)?.readSeq ?? 0;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: each new message, ack and connection counts anew
   useEffect(() => {
-    const mark = () => {
+    const look = () => {
       if (document.visibilityState === "visible" && document.hasFocus())
         void session.markRead(chat.id).catch(() => undefined);
     };
-    mark();
-    window.addEventListener("focus", mark);
-    document.addEventListener("visibilitychange", mark);
+    look();
+    window.addEventListener("focus", look);
+    document.addEventListener("visibilitychange", look);
     return () => {
-      window.removeEventListener("focus", mark);
-      document.removeEventListener("visibilitychange", mark);
+      window.removeEventListener("focus", look);
+      document.removeEventListener("visibilitychange", look);
     };
-  }, [session, chat.id, newest]);
+  }, [session, chat.id, newest, mark, connection]);
 }
 
 const presenceOf = (user: User): string =>
