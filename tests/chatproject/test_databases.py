@@ -1,0 +1,78 @@
+"""Tests of what a database URL means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+
+from chatproject import databases
+
+
+def test_without_a_url_there_is_sqlite(tmp_path: Path) -> None:
+    """In the data directory, which is made for its owner alone."""
+    data_dir = tmp_path / "data"
+
+    settings = databases.parse("", data_dir=data_dir)
+
+    assert settings["ENGINE"] == "django.db.backends.sqlite3"
+    assert settings["NAME"] == str(data_dir / "parley.sqlite3")
+    assert settings["OPTIONS"]["transaction_mode"] == "IMMEDIATE"
+    assert settings["TEST"]["NAME"] == str(data_dir / "test-parley.sqlite3")
+    assert data_dir.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_url_can_name_the_file(tmp_path: Path) -> None:
+    """With the same options."""
+    settings = databases.parse(f"sqlite:///{tmp_path}/other.db", data_dir=tmp_path)
+
+    assert settings["NAME"] == f"{tmp_path}/other.db"
+    assert settings["OPTIONS"] is databases.SQLITE_OPTIONS
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("mongodb://localhost:27017/chats?replicaSet=rs0", "chats"),
+        ("mongodb+srv://user:pw@cluster.example.org/chats", "chats"),
+        ("mongodb://localhost:27017", "parley"),
+    ],
+)
+def test_mongodb(url: str, name: str, tmp_path: Path) -> None:
+    """The whole URL is the backend's; the path names the database."""
+    settings = databases.parse(url, data_dir=tmp_path)
+
+    assert (settings["ENGINE"], settings["NAME"], settings["HOST"]) == ("django_mongodb_backend", name, url)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
+def test_postgresql(scheme: str, tmp_path: Path) -> None:
+    """An acknowledged commit is on disk."""
+    settings = databases.parse(f"{scheme}://ada:pw@db.example.org:5433/chats", data_dir=tmp_path)
+
+    assert settings["ENGINE"] == "django.db.backends.postgresql"
+    assert (settings["NAME"], settings["HOST"], settings["PORT"]) == ("chats", "db.example.org", 5433)
+    assert "synchronous_commit=on" in settings["OPTIONS"]["options"]
+
+
+@pytest.mark.parametrize(("url", "named"), [("mysql://u:SECRET@h/x", "mysql"), ("SECRET", "a URL without scheme")])
+def test_other_databases_are_refused(url: str, named: str, tmp_path: Path) -> None:
+    """By name, and without repeating a password."""
+    with pytest.raises(ImproperlyConfigured, match=named) as caught:
+        databases.parse(url, data_dir=tmp_path)
+
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)])
+def test_sqlite_is_safe_in_fact(db: None, pragma: str, value: object) -> None:
+    """A write-ahead log, every commit on disk, foreign keys enforced."""
+    connection = connections["default"]
+    if connection.vendor != "sqlite":
+        pytest.skip("SQLite's own settings")
+
+    with connection.cursor() as cursor:
+        cursor.execute(f"PRAGMA {pragma}")
+        assert cursor.fetchone() == (value,)

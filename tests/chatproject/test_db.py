@@ -1,0 +1,201 @@
+"""Tests of transactions: what is tried again, how often, what is not, and what runs after the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, IntegrityError, OperationalError, connections
+from django.test.utils import CaptureQueriesContext
+
+from accounts.models import User
+from chatproject import db
+
+LOCKED = OperationalError("database is locked")
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Note the pauses between tries instead of waiting."""
+    taken: list[float] = []
+    monkeypatch.setattr("chatproject.db.time.sleep", taken.append)
+    return taken
+
+
+def failing(times: int, error: Exception, *, retry_conflicts: bool = False) -> tuple[Callable[[], int], list[int]]:
+    """Return a transactional function that writes a user and then fails some times, and the list of its calls."""
+    calls: list[int] = []
+
+    @db.transactional(retry_conflicts=retry_conflicts)
+    def run() -> int:
+        calls.append(len(calls) + 1)
+        User.objects.create(username=f"user{len(calls)}", username_key=f"user{len(calls)}", email=f"{len(calls)}@x.org")
+        if len(calls) <= times:
+            raise error
+        return len(calls)
+
+    return run, calls
+
+
+def with_cause(error: DatabaseError, **attributes: Any) -> DatabaseError:
+    """Return a database error as Django wraps the driver's."""
+    cause = Exception("driver")
+    for name, value in attributes.items():
+        setattr(cause, name, value)
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize("times", [0, 1, db.ATTEMPTS - 1])
+def test_a_locked_database_is_tried_again(transactional_db: None, pauses: list[float], times: int) -> None:
+    """From the start, with growing pauses; what failed tries wrote is undone."""
+    run, calls = failing(times, LOCKED)
+
+    assert run() == times + 1
+
+    assert User.objects.count() == 1
+    assert len(calls) == times + 1
+    assert len(pauses) == times
+    assert all(0 < pause <= db.LONGEST_PAUSE for pause in pauses)
+
+
+def test_it_gives_up(transactional_db: None, pauses: list[float]) -> None:
+    """After the last attempt the error is the caller's, and nothing is left."""
+    run, calls = failing(99, LOCKED)
+
+    with pytest.raises(OperationalError, match="locked"):
+        run()
+
+    assert (len(calls), len(pauses)) == (db.ATTEMPTS, db.ATTEMPTS - 1)
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "retry_conflicts", "again"),
+    [
+        (OperationalError("database is locked"), False, True),
+        (OperationalError("database table is locked: chats"), False, True),
+        (OperationalError("disk I/O error"), False, False),
+        (DatabaseError("database is locked"), False, False),
+        (IntegrityError("UNIQUE constraint failed"), False, False),
+        (IntegrityError("UNIQUE constraint failed"), True, True),
+        (with_cause(OperationalError("x"), sqlstate="40001"), False, True),
+        (with_cause(OperationalError("x"), sqlstate="40P01"), False, True),
+        (with_cause(OperationalError("x"), sqlstate="57014"), False, False),
+        (
+            with_cause(DatabaseError("x"), has_error_label=lambda label: label == "TransientTransactionError"),
+            False,
+            True,
+        ),
+        (with_cause(DatabaseError("x"), has_error_label=lambda label: False), False, False),
+        (ValueError("database is locked"), True, False),
+    ],
+)
+def test_which_errors_are_worth_another_try(
+    transactional_db: None, error: Exception, retry_conflicts: bool, again: bool
+) -> None:
+    """Those by which the databases ask for it, and unique violations where the function wants that."""
+    run, calls = failing(1, error, retry_conflicts=retry_conflicts)
+
+    if again:
+        assert run() == 2
+    else:
+        with pytest.raises(type(error)):
+            run()
+        assert len(calls) == 1
+        assert not User.objects.exists()
+
+
+def test_a_joined_function_does_not_repeat_itself(transactional_db: None) -> None:
+    """Inside of another transaction the outer one is repeated, as a whole."""
+    inner, inner_calls = failing(2, LOCKED)
+    outer_calls: list[None] = []
+
+    @db.transactional()
+    def outer() -> int:
+        outer_calls.append(None)
+        assert db.in_transaction()
+        return inner()
+
+    assert outer() == 3
+    assert (len(outer_calls), len(inner_calls)) == (3, 3)
+    assert User.objects.count() == 1
+    assert not db.in_transaction()
+
+
+def test_hooks_run_once_after_the_commit(transactional_db: None) -> None:
+    """Those of failed tries are forgotten."""
+    seen: list[int] = []
+    calls: list[None] = []
+
+    @db.transactional()
+    def run() -> None:
+        calls.append(None)
+        User.objects.create(username="ada", username_key="ada", email="ada@example.org")
+        db.on_commit(lambda: seen.append(User.objects.count()))
+        assert seen == []
+        if len(calls) == 1:
+            raise LOCKED
+
+    run()
+
+    assert seen == [1]
+
+
+def test_without_a_transaction_a_hook_runs_at_once(transactional_db: None) -> None:
+    """There is nothing to wait for."""
+    seen: list[None] = []
+
+    db.on_commit(lambda: seen.append(None))
+
+    assert seen == [None]
+
+
+def test_a_robust_hook_that_fails_harms_nobody(transactional_db: None) -> None:
+    """The write stands and the caller never hears of it; any other hook's failure is the caller's."""
+
+    def fail() -> None:
+        raise RuntimeError("no one listens")
+
+    with db.atomic():
+        User.objects.create(username="ada", username_key="ada", email="ada@example.org")
+        db.on_commit(fail, robust=True)
+    assert User.objects.count() == 1
+
+    with pytest.raises(RuntimeError):
+        db.on_commit(fail)
+
+
+def test_the_name_of_the_function_stays() -> None:
+    """Logs and tracebacks name what was decorated."""
+
+    @db.transactional()
+    def carefully() -> None:
+        """Do something."""
+
+    assert (carefully.__name__, carefully.__doc__) == ("carefully", "Do something.")
+
+
+def test_locking_asks_only_where_it_has_to(transactional_db: None) -> None:
+    """PostgreSQL locks rows; elsewhere the transaction itself keeps others away, and there is no statement."""
+    with CaptureQueriesContext(connections["default"]) as captured, db.atomic():
+        db.lock(User.objects.all())
+
+    locking = [query["sql"] for query in captured if "users" in query["sql"]]
+    assert bool(locking) == (db.vendor() == "postgresql")
+    assert all("FOR UPDATE" in sql for sql in locking)
+
+
+@pytest.mark.parametrize(("error", "closed"), [(LOCKED, True), (IntegrityError("x"), False)])
+def test_a_broken_connection_is_given_up(transactional_db: None, error: Exception, closed: bool) -> None:
+    """But never in the middle of a transaction, whose end it would take away."""
+    connection = connections["default"]
+    connection.ensure_connection()
+
+    with db.atomic():
+        db.discard_broken_connection(error)
+        assert connection.connection is not None
+    db.discard_broken_connection(error)
+
+    assert (connection.connection is None) == closed
