@@ -53,6 +53,7 @@ class BoundedSocket(ws_protocol.WebSocketProtocol):  # type: ignore[misc]
 
     failByDrop = False  # noqa: N815  a message above autobahn's limit is answered by its close code, not by a reset
     _paused = False
+    _shut_with: CloseCode | None = None
 
     def applicationCreateWorked(self, application_queue: asyncio.Queue[Any]) -> None:  # noqa: N802
         """Resume reading when the application has caught up."""
@@ -97,12 +98,13 @@ class BoundedSocket(ws_protocol.WebSocketProtocol):  # type: ignore[misc]
     def onClose(self, wasClean: bool, code: int, reason: str) -> None:  # noqa: N802, N803
         """Tell the application of the end, also when it was a bound that ended the socket."""
         self.muted = False
-        super().onClose(wasClean, code, reason)
+        super().onClose(wasClean, self._shut_with or code, reason)
 
     def _shut(self, code: CloseCode) -> None:
         """Close; a peer that does not answer the close is dropped by autobahn's handshake time-out."""
         if self.state == self.STATE_OPEN:
             self.muted = True
+            self._shut_with = code
             self.sendClose(code=int(code), reason=code.name.lower())
 
 

@@ -122,7 +122,7 @@ def test_the_application_learns_of_the_end(socket: BoundedSocket) -> None:
     while not socket.application_queue.empty():
         socket.application_queue.get_nowait()
 
-    socket.onClose(True, 4429, "")
+    socket.onClose(False, 1006, "the peer did not answer the close")
 
     assert socket.application_queue.get_nowait() == {"type": "websocket.disconnect", "code": 4429}
 
