@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 
 import structlog
-from django.http import HttpRequest, JsonResponse
+from asgiref.sync import markcoroutinefunction
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
 from realtime import health
 
@@ -95,6 +96,25 @@ readiness = Readiness(
         "layer": health.channel_layer,
     }
 )
+
+
+class HealthMiddleware:
+    """Answers both paths before the host is looked at: probes ask by an address that no `ALLOWED_HOSTS` names."""
+
+    sync_capable = False
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Awaitable[HttpResponseBase]]) -> None:
+        self.get_response = get_response
+        markcoroutinefunction(self)
+
+    async def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer, or pass the request on."""
+        if request.path == "/healthz":
+            return healthz(request)
+        if request.path == "/readyz":
+            return await readyz(request)
+        return await self.get_response(request)
 
 
 def healthz(request: HttpRequest) -> JsonResponse:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
-from chatproject import docs, health
+from chatproject import docs
 
 urlpatterns = [
     path("", include("accounts.urls")),
     path("", include("messaging.urls")),
-    path("healthz", health.healthz),
-    path("readyz", health.readyz),
     path("docs", docs.page),
     path("docs/openapi.json", docs.openapi_json),
     path("docs/openapi.yaml", docs.openapi_yaml),

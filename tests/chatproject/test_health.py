@@ -169,6 +169,18 @@ def test_probes_are_neither_redirected_nor_limited(path: str, settings: Any) -> 
     assert client.get("/user/me").status_code == 301
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_probes_may_ask_by_any_address(path: str) -> None:
+    """An orchestrator asks by the address of a container, which is no allowed host; the headers are there all the same."""
+    answer = Client().get(path, headers={"host": "10.1.2.3:8000"})
+
+    assert answer.status_code == 200
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert answer.headers["X-Request-ID"]
+    assert Client().get("/user/me", headers={"host": "10.1.2.3:8000"}).status_code == 400
+
+
 def get(server: Daphne, path: str) -> tuple[int, Any]:
     """Ask a server, whatever it answers."""
     try:
