@@ -83,23 +83,27 @@ def create(chat_ids: Iterable[UUID]) -> None:
     ChatKey.objects.bulk_create(rows)
 
 
-def preload(chat_ids: Iterable[UUID]) -> None:
-    """Fetch the ciphers of many chats with one query.
+def preload(chat_ids: Iterable[UUID]) -> set[UUID]:
+    """Fetch the ciphers of many chats with one query, and return the chats whose cipher is there.
 
     A chat whose key is missing or cannot be unwrapped is passed over, so that it does not spoil the others; `cipher`
     tells what is wrong with it.
     """
     from messaging.models import ChatKey  # noqa: PLC0415
 
-    missing = [chat_id for chat_id in set(chat_ids) if _cache.get(chat_id) is None]
+    usable = set(chat_ids)
+    missing = {chat_id for chat_id in usable if _cache.get(chat_id) is None}
     if not missing:
-        return
+        return usable
+    usable -= missing
     rows = ChatKey.objects.filter(chat_id__in=missing).values_list("chat_id", "master_key_id", "wrapped")
     for chat_id, master_key_id, wrapped in rows:
         try:
             _cache.put(chat_id, _unwrap(master_key_id, wrapped))
+            usable.add(chat_id)
         except (DecryptionError, UnknownMasterKey) as error:
             log.error("keys.unusable", chat_id=str(chat_id), master_key_id=master_key_id, reason=type(error).__name__)
+    return usable
 
 
 def cipher(chat_id: UUID) -> AESGCM:

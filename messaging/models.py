@@ -203,6 +203,7 @@ class ContentAccess(models.Model):
 
     class Meta:
         db_table = "content_accesses"
+        verbose_name_plural = "content accesses"
 
     def __str__(self) -> str:
         return f"content access {self.id}"

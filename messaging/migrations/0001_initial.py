@@ -287,6 +287,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "verbose_name_plural": "content accesses",
                 "db_table": "content_accesses",
             },
         ),

@@ -7,11 +7,11 @@ for its sender for ever, and a repeated draft gets the message that the first on
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from uuid import UUID
 
 from chatproject import db
-from chatproject.errors import DomainError, InvalidInput
+from chatproject.errors import DomainError, InvalidInput, Unavailable
 from messaging import keys
 from messaging.drafts import Draft
 from messaging.events import MessageReceived, publish
@@ -66,6 +66,7 @@ class _Batch:
         self._check_attachments()
         self._open_chats()
         self._authorise()
+        self._check_keys()
         self._insert()
         self._answer_repeats()
         return [outcome for outcome in self.outcomes if outcome is not None]
@@ -157,14 +158,20 @@ class _Batch:
             if self.drafts[place].sender_id not in self.members.get(self.chat_ids[place], ()):  # type: ignore[arg-type]
                 self.outcomes[place] = ChatNotFound()
 
+    def _check_keys(self) -> None:
+        """Refuse the drafts for chats whose key cannot be had, so that they do not spoil the batch."""
+        usable = keys.preload(self._chat_id(place) for place in self._pending())
+        for place in self._pending():
+            if self.chat_ids[place] not in usable:
+                self.outcomes[place] = Unavailable("The key of this chat is not available at the moment.")
+
     def _insert(self) -> None:
         """Number, encrypt and insert what is left, and announce it."""
         places = self._pending()
         if not places:
             return
-        chats = numbers.take_for_messages(Counter(self._chat_id(place) for place in places))
-        keys.preload(chats)
-        messages = self._number(places, chats)
+        wanted = Counter(self._chat_id(place) for place in places)
+        messages = self._number(places, wanted, numbers.take_for_messages(wanted))
         Message.objects.bulk_create(messages.values())
         for place, message in messages.items():
             self.outcomes[place] = message
@@ -175,15 +182,16 @@ class _Batch:
         assert chat_id is not None  # noqa: S101  drafts without a chat have their outcome by now
         return chat_id
 
-    def _number(self, places: Sequence[int], chats: dict[UUID, Chat]) -> dict[int, Message]:
-        """Make the messages, each with its number; a chat's numbers follow the order of its drafts."""
-        following = {chat_id: chat.counter for chat_id, chat in chats.items()}
+    def _number(
+        self, places: Sequence[int], wanted: Mapping[UUID, int], chats: Mapping[UUID, Chat]
+    ) -> dict[int, Message]:
+        """Make the messages, each with its number; a chat's numbers and ids follow the order of its drafts."""
+        last = {chat_id: chat.counter - wanted[chat_id] for chat_id, chat in chats.items()}
         moment = numbers.now()
         messages: dict[int, Message] = {}
-        for place in reversed(places):
+        for place in places:
             draft, chat_id = self.drafts[place], self._chat_id(place)
-            number = following[chat_id]
-            following[chat_id] = number - 1
+            number = last[chat_id] = last[chat_id] + 1
             attachment = self.attachments.get(draft.attachment_id) if draft.attachment_id else None
             messages[place] = Message(
                 chat_id=chat_id,
@@ -197,7 +205,7 @@ class _Batch:
                 client_id=draft.client_id,
                 attachment=attachment,
             )
-        return dict(reversed(messages.items()))
+        return messages
 
     def _receiver_id(self, chat: Chat, sender_id: UUID) -> UUID | None:
         if chat.kind != ChatKind.DIRECT:

@@ -11,9 +11,9 @@ import pytest
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
-from chatproject.errors import DomainError, InvalidInput
+from chatproject.errors import DomainError, InvalidInput, Unavailable
 from chatproject.ids import uuid7
-from messaging import services
+from messaging import keys, services
 from messaging.drafts import CONTENT_BYTES, Draft
 from messaging.events import MessageReceived
 from messaging.models import Attachment, Chat, ChatKey, Membership, Message
@@ -400,3 +400,24 @@ def test_times_have_whole_milliseconds(ada: Person, direct: Chat) -> None:
     """What is acked equals what is read later on every database."""
     assert say(ada, direct).timestamp.microsecond % 1000 == 0
     assert numbers.now().microsecond % 1000 == 0
+
+
+def test_a_chat_without_its_key_refuses_its_own_drafts_alone(
+    published: Announced, ada: Person, grace: Person, direct: Chat
+) -> None:
+    """Where the key of one chat is gone, its sender is told so, and the other drafts of the batch are stored."""
+    keys.forget()
+    ChatKey.objects.filter(chat=direct).delete()
+    other = open_group(ada, grace)
+    published.clear()
+
+    refused, stored = services.store(
+        [
+            Draft(sender_id=ada.id, chat_id=direct.id, content="to nobody"),
+            Draft(sender_id=ada.id, chat_id=other.id, content="to everybody"),
+        ]
+    )
+
+    assert isinstance(refused, Unavailable)
+    assert isinstance(stored, Message)
+    assert published.told() == [("message:receive", {ada.id, grace.id})]
