@@ -144,14 +144,13 @@ def _response(
 
 def _flatten(details: Any, prefix: str = "") -> Fields:
     """Turn DRF's nested validation details into `field.path -> [{code, message}]`; `body` stands for the whole."""
-    if isinstance(details, dict) and set(details) == {"message", "code"}:
+    if _is_problem(details):
         problem = {"code": str(details["code"]), "message": str(details["message"])}
         return {prefix or "body": [problem]}
     found: Fields = {}
     pairs = details.items() if isinstance(details, dict) else enumerate(details)
     for key, value in pairs:
-        leaf = isinstance(value, dict) and set(value) == {"message", "code"}
-        if isinstance(details, list) and leaf:
+        if isinstance(details, list) and _is_problem(value):
             path = prefix
         elif key == "non_field_errors":
             path = prefix or "body"
@@ -160,6 +159,11 @@ def _flatten(details: Any, prefix: str = "") -> Fields:
         for name, problems in _flatten(value, path).items():
             found.setdefault(name, []).extend(problems)
     return found
+
+
+def _is_problem(details: Any) -> bool:
+    """Tell DRF's `{message, code}` from the problems of two fields that a client has named so."""
+    return isinstance(details, dict) and set(details) == {"message", "code"} and isinstance(details["message"], str)
 
 
 def json_error(status_code: int, code: str, message: str) -> JsonResponse:
