@@ -2,13 +2,14 @@
 
 Daphne writes to a peer that does not read until memory is gone, queues inbound frames as fast as they come, and takes a
 whole request body before the application sees the request. Here a socket's reading pauses while its frames wait to be
-handled, a socket that still overruns its bounds is closed with a named code, and a body beyond every limit is refused
-while it arrives. On another ASGI server this module does nothing.
+handled, a socket that still overruns its bounds is closed with a named code, a body beyond every limit is refused while
+it arrives, and an answer is written as fast as it is read. On another ASGI server this module does nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -29,6 +30,10 @@ LARGEST_BODY = max(UPLOADS.values()) + KIB * KIB
 
 BACKLOG = "parley.backlog"
 """The ASGI extension by which a socket's application can ask how many bytes wait for its peer."""
+READER_SECONDS = 0.01
+"""How often a waiting answer looks whether its reader has caught up."""
+STALLED_SECONDS = 20.0
+"""How long a reader of an answer may take nothing."""
 SHUTDOWN_SECONDS = 8
 """How long sockets and what is under way may take to end; Daphne's own end follows."""
 
@@ -109,7 +114,7 @@ class BoundedSocket(ws_protocol.WebSocketProtocol):  # type: ignore[misc]
 
 
 class BoundedRequest(http_protocol.WebRequest):  # type: ignore[misc]
-    """A request whose body ends the connection when it passes every limit."""
+    """A request whose body ends the connection when it passes every limit, and whose answer waits for its reader."""
 
     _taken = 0
     _refused = False
@@ -133,6 +138,27 @@ class BoundedRequest(http_protocol.WebRequest):  # type: ignore[misc]
         if not self._refused:
             super().requestReceived(command, path, version)
 
+    def handle_exception(self, exception: Exception) -> None:
+        """Cut an answer off that fails half-way; Daphne would begin a second one, fail at that, and leave it open."""
+        if self._response_started and self.channel is not None:
+            self.channel.transport.abortConnection()
+        else:
+            super().handle_exception(exception)
+
+    async def reader(self) -> None:
+        """Wait until the peer has taken most of what was written; one that takes nothing for a while is let go."""
+        last, moved_at = 0, time.monotonic()
+        while not self.finished and self.channel is not None:
+            waiting = unsent_bytes(self.channel.transport)
+            if waiting <= OUTBOUND_BYTES:
+                return
+            if waiting != last:
+                last, moved_at = waiting, time.monotonic()
+            elif time.monotonic() - moved_at > STALLED_SECONDS:
+                self.channel.transport.abortConnection()
+                return
+            await asyncio.sleep(READER_SECONDS)
+
     def _refuse(self) -> None:
         if not self._refused:
             self._refused = True
@@ -148,11 +174,17 @@ def install(*, on_shutdown: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """
     kill_all_applications = server.Server.kill_all_applications
     create_application = server.Server.create_application
+    handle_reply = server.Server.handle_reply
 
     def create_with_backlog(self: server.Server, protocol: Any, scope: dict[str, Any]) -> Any:
         if isinstance(protocol, BoundedSocket):
             scope["extensions"] = {BACKLOG: protocol.backlog}
         return create_application(self, protocol, scope)
+
+    async def reply_and_wait(self: server.Server, protocol: Any, message: dict[str, Any]) -> None:
+        await handle_reply(self, protocol, message)
+        if isinstance(protocol, BoundedRequest):
+            await protocol.reader()
 
     async def drain() -> None:
         try:
@@ -170,5 +202,6 @@ def install(*, on_shutdown: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
     server.Server.kill_all_applications = drain_and_kill
     server.Server.create_application = create_with_backlog
+    server.Server.handle_reply = reply_and_wait
     ws_protocol.WebSocketFactory.protocol = BoundedSocket
     http_protocol.WebRequest = BoundedRequest
