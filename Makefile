@@ -18,7 +18,7 @@ PIP := $(BIN)/pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run admin demo doctor test lint test-web test-python format lock clean install migrate secrets web FORCE
+.PHONY: help run admin demo doctor test lint test-web test-python format docs lock clean install migrate secrets web FORCE
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -101,6 +101,9 @@ install: .venv/installed
 		{ echo "This Python cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Making .venv with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv --clear .venv
+
+docs: .venv/installed-dev ## Write docs/openapi.yaml again after a change of the REST door
+	PARLEY_ENV=test $(MANAGE) spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
 lock: ## Pin what pyproject.toml asks for again (needs uv and the network)
 	uv pip compile --quiet --universal --python-version 3.11 --annotation-style line \

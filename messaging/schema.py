@@ -209,7 +209,7 @@ inbox = extend_schema(
     responses={
         # Forced: a method named `list` is otherwise taken for one that answers an array.
         200: _answer(
-            forced_singular_serializer(InboxPageSerializer),
+            forced_singular_serializer(InboxPageSerializer),  # type: ignore[no-untyped-call]
             {"chats": [ENTRY], "nextCursor": None},
             "A page of the inbox.",
         ),
