@@ -14,8 +14,8 @@ import structlog
 from channels.consumer import AsyncConsumer
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from realtime.daphne_bounds import BACKLOG
 from realtime.catalogue import Told
+from realtime.daphne_bounds import BACKLOG
 from realtime.dispatch import handle
 from realtime.engine import HEARTBEAT, Engine
 from realtime.engine import engine as process_engine

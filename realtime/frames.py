@@ -94,7 +94,7 @@ class Typing(Data):
     """`user:typing`."""
 
     chat_id: UUID
-    typing: bool
+    typing: bool = True
 
 
 class SetStatus(Data):
