@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 
 from accounts.models import Status
@@ -25,7 +25,7 @@ from accounts.sessions import RefreshInProgress, RefreshTokenReused, SessionNotF
 from accounts.tokens import InvalidRefreshToken, InvalidToken, TokenExpired
 from chatproject.errors import InvalidInput
 from chatproject.limits import RateLimited
-from chatproject.openapi import BODY, NotAuthenticated, errors
+from chatproject.openapi import BODY, NOTHING, NotAuthenticated, answered, errors, id_in_path, sent
 
 AUTHENTICATION = (NotAuthenticated, InvalidToken, TokenExpired, SessionHasEnded)
 """What every endpoint that asks for an access token may answer; for the documents of other apps too."""
@@ -113,22 +113,9 @@ SESSION = {
 }
 
 
-def _sent(name: str, value: dict[str, Any]) -> OpenApiExample:
-    return OpenApiExample(name, value=value, request_only=True)
-
-
-def _answer(serializer: type[serializers.Serializer[Any]], value: dict[str, Any], text: str) -> OpenApiResponse:
-    return OpenApiResponse(serializer, description=text, examples=[OpenApiExample("answer", value=value)])
-
-
-NOTHING = OpenApiResponse(description="Done.")
-_ME = _answer(UserSerializer, ME, "Yourself.")
-_TOKENS = _answer(TokensSerializer, TOKENS, "The new tokens.")
+_ME = answered(UserSerializer, ME, "Yourself.")
+_TOKENS = answered(TokensSerializer, TOKENS, "The new tokens.")
 _SIGNED_IN = {"user": ME, **TOKENS}
-
-
-def _id(name: str, text: str) -> OpenApiParameter:
-    return OpenApiParameter(name, OpenApiTypes.UUID, OpenApiParameter.PATH, description=text)
 
 
 register = extend_schema(
@@ -137,12 +124,10 @@ register = extend_schema(
     tags=["auth"],
     request=RegisterSerializer,
     responses={
-        201: _answer(SignedInSerializer, _SIGNED_IN, "The new user, signed in."),
+        201: answered(SignedInSerializer, _SIGNED_IN, "The new user, signed in."),
         **errors(*BODY, RateLimited),
     },
-    examples=[
-        _sent("ada", {"username": "ada", "email": "ada@example.org", "password": "correct horse battery staple"})
-    ],
+    examples=[sent("ada", {"username": "ada", "email": "ada@example.org", "password": "correct horse battery staple"})],
 )
 login = extend_schema(
     operation_id="login",
@@ -151,12 +136,12 @@ login = extend_schema(
     tags=["auth"],
     request=LoginSerializer,
     responses={
-        200: _answer(SignedInSerializer, _SIGNED_IN, "Signed in."),
+        200: answered(SignedInSerializer, _SIGNED_IN, "Signed in."),
         **errors(*BODY, InvalidCredentials, RateLimited),
     },
     examples=[
-        _sent("by e-mail", {"email": "ada@example.org", "password": "correct horse battery staple"}),
-        _sent("by username", {"username": "ada", "password": "correct horse battery staple"}),
+        sent("by e-mail", {"email": "ada@example.org", "password": "correct horse battery staple"}),
+        sent("by username", {"username": "ada", "password": "correct horse battery staple"}),
     ],
 )
 refresh = extend_schema(
@@ -172,7 +157,7 @@ refresh = extend_schema(
         200: _TOKENS,
         **errors(*BODY, InvalidRefreshToken, RefreshTokenReused, RefreshInProgress, SessionHasEnded, RateLimited),
     },
-    examples=[_sent("refresh", {"refreshToken": TOKENS["refreshToken"]})],
+    examples=[sent("refresh", {"refreshToken": TOKENS["refreshToken"]})],
 )
 logout = extend_schema(
     operation_id="logout",
@@ -189,7 +174,7 @@ password = extend_schema(
     request=PasswordSerializer,
     responses={200: _TOKENS, **errors(*BODY, *AUTHENTICATION, RateLimited)},
     examples=[
-        _sent(
+        sent(
             "change",
             {"currentPassword": "correct horse battery staple", "newPassword": "seven purple otters at dawn"},
         )
@@ -200,7 +185,7 @@ session_list = extend_schema(
     summary="List where you are signed in",
     tags=["auth"],
     responses={
-        200: _answer(SessionsSerializer, {"sessions": [SESSION]}, "Your live sessions, the newest first."),
+        200: answered(SessionsSerializer, {"sessions": [SESSION]}, "Your live sessions, the newest first."),
         **errors(*AUTHENTICATION),
     },
 )
@@ -208,7 +193,7 @@ session_end = extend_schema(
     operation_id="endSession",
     summary="End one of your sessions and close its sockets",
     tags=["auth"],
-    parameters=[_id("session_id", "A session of `GET /auth/sessions`.")],
+    parameters=[id_in_path("session_id", "A session of `GET /auth/sessions`.")],
     responses={204: NOTHING, **errors(*AUTHENTICATION, SessionNotFound)},
 )
 me = extend_schema(
@@ -224,7 +209,7 @@ me_change = extend_schema(
     tags=["user"],
     request=ProfileSerializer,
     responses={200: _ME, **errors(*BODY, *AUTHENTICATION)},
-    examples=[_sent("rename", {"username": "ada.lovelace"}), _sent("no picture", {"profilePic": None})],
+    examples=[sent("rename", {"username": "ada.lovelace"}), sent("no picture", {"profilePic": None})],
 )
 picture_set = extend_schema(
     operation_id="setPicture",
@@ -241,7 +226,7 @@ status = extend_schema(
     tags=["user"],
     request=StatusSerializer,
     responses={200: _ME, **errors(*BODY, *AUTHENTICATION)},
-    examples=[_sent("away", {"status": "away"})],
+    examples=[sent("away", {"status": "away"})],
 )
 search = extend_schema(
     operation_id="searchUsers",
@@ -249,7 +234,7 @@ search = extend_schema(
     tags=["user"],
     parameters=[SearchSerializer],
     responses={
-        200: _answer(UsersSerializer, {"users": [OTHER]}, "Active users, by name, without yourself."),
+        200: answered(UsersSerializer, {"users": [OTHER]}, "Active users, by name, without yourself."),
         **errors(InvalidInput, *AUTHENTICATION, RateLimited),
     },
 )
@@ -257,8 +242,8 @@ user = extend_schema(
     operation_id="getUser",
     summary="Get somebody",
     tags=["user"],
-    parameters=[_id("user_id", "A user.")],
-    responses={200: _answer(UserSerializer, OTHER, "The user."), **errors(*AUTHENTICATION, UserNotFound)},
+    parameters=[id_in_path("user_id", "A user.")],
+    responses={200: answered(UserSerializer, OTHER, "The user."), **errors(*AUTHENTICATION, UserNotFound)},
 )
 picture = extend_schema(
     operation_id="getPicture",
@@ -269,7 +254,7 @@ picture = extend_schema(
     tags=["user"],
     auth=[],
     parameters=[
-        _id("user_id", "A user."),
+        id_in_path("user_id", "A user."),
         OpenApiParameter("v", str, OpenApiParameter.QUERY, required=True, description="The picture's version."),
     ],
     responses={

@@ -9,7 +9,8 @@ from collections import defaultdict
 from copy import deepcopy
 from typing import Any
 
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
 from chatproject.errors import DomainError, InternalError, InvalidInput
@@ -96,6 +97,24 @@ def errors(*failures: type[DomainError]) -> dict[int, OpenApiResponse]:
         )
         for status, group in sorted(by_status.items())
     }
+
+
+def sent(name: str, value: dict[str, Any]) -> OpenApiExample:
+    """Return the example of a body that a client sends."""
+    return OpenApiExample(name, value=value, request_only=True)
+
+
+def answered(serializer: Any, value: dict[str, Any], text: str) -> OpenApiResponse:
+    """Return a successful response with its example."""
+    return OpenApiResponse(serializer, description=text, examples=[OpenApiExample("answer", value=value)])
+
+
+def id_in_path(name: str, text: str = "") -> OpenApiParameter:
+    """Return the parameter of an id in the path."""
+    return OpenApiParameter(name, OpenApiTypes.UUID, OpenApiParameter.PATH, description=text)
+
+
+NOTHING = OpenApiResponse(description="Done.")
 
 
 def _example(failure: type[DomainError]) -> OpenApiExample:

@@ -6,13 +6,13 @@ from typing import Any
 
 from drf_spectacular.helpers import forced_singular_serializer
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 
-from accounts.schema import AUTHENTICATION, ID, ME, NOTHING, OTHER, OTHER_ID, UserSerializer
+from accounts.schema import AUTHENTICATION, ID, ME, OTHER, OTHER_ID, UserSerializer
 from chatproject.errors import InvalidInput, Unavailable
 from chatproject.limits import RateLimited
-from chatproject.openapi import BODY, errors
+from chatproject.openapi import BODY, NOTHING, answered, errors, id_in_path, sent
 from messaging.models import ChatKind, MessageType, Role
 from messaging.selectors import ChatNotFound, InvalidCursor, MessageNotFound
 from messaging.serializers import (
@@ -173,29 +173,17 @@ ENTRY = {**CHAT, "lastMessage": MESSAGE, "unreadCount": 0}
 RECEIPT = {"chatId": CHAT_ID, "userId": ID, "deliveredSeq": 41, "readSeq": 41}
 
 
-def _sent(name: str, value: dict[str, Any]) -> OpenApiExample:
-    return OpenApiExample(name, value=value, request_only=True)
-
-
-def _answer(serializer: Any, value: dict[str, Any], text: str) -> OpenApiResponse:
-    return OpenApiResponse(serializer, description=text, examples=[OpenApiExample("answer", value=value)])
-
-
-def _path(name: str) -> OpenApiParameter:
-    return OpenApiParameter(name, OpenApiTypes.UUID, OpenApiParameter.PATH)
-
-
-_CHAT_PATH = [_path("chat_id")]
-_MEMBER_PATH = [_path("chat_id"), _path("user_id")]
-_MESSAGE_PATH = [_path("chat_id"), _path("message_id")]
+_CHAT_PATH = [id_in_path("chat_id")]
+_MEMBER_PATH = [id_in_path("chat_id"), id_in_path("user_id")]
+_MESSAGE_PATH = [id_in_path("chat_id"), id_in_path("message_id")]
 _GROUP = (ChatNotFound, DirectChatFixed, RoleRequired)
-_ENTRY = _answer(InboxEntrySerializer, ENTRY, "The chat.")
-_EDITED = _answer(
+_ENTRY = answered(InboxEntrySerializer, ENTRY, "The chat.")
+_EDITED = answered(
     MessageSerializer,
     {**MESSAGE, "content": "Tea at five? ☕", "rev": 42, "editedAt": "2026-01-31T12:01:30.000Z"},
     "The message.",
 )
-_TOMBSTONE = _answer(
+_TOMBSTONE = answered(
     MessageSerializer,
     {**MESSAGE, "content": "", "rev": 43, "deletedAt": "2026-01-31T12:02:00.000Z"},
     "The message without its content.",
@@ -208,7 +196,7 @@ inbox = extend_schema(
     parameters=[InboxSerializer],
     responses={
         # Forced: a method named `list` is otherwise taken for one that answers an array.
-        200: _answer(
+        200: answered(
             forced_singular_serializer(InboxPageSerializer),  # type: ignore[no-untyped-call]
             {"chats": [ENTRY], "nextCursor": None},
             "A page of the inbox.",
@@ -223,13 +211,13 @@ create_chat = extend_schema(
     tags=["chat"],
     request=CreateChatSerializer,
     responses={
-        201: _answer(InboxEntrySerializer, ENTRY, "The new chat."),
-        200: _answer(InboxEntrySerializer, ENTRY, "The direct chat that was there."),
+        201: answered(InboxEntrySerializer, ENTRY, "The new chat."),
+        200: answered(InboxEntrySerializer, ENTRY, "The direct chat that was there."),
         **errors(*BODY, *AUTHENTICATION, PersonNotFound, RateLimited),
     },
     examples=[
-        _sent("direct", {"participantIds": [OTHER_ID]}),
-        _sent("group", {"participantIds": [OTHER_ID], "title": "Tea round"}),
+        sent("direct", {"participantIds": [OTHER_ID]}),
+        sent("group", {"participantIds": [OTHER_ID], "title": "Tea round"}),
     ],
 )
 history = extend_schema(
@@ -242,7 +230,7 @@ history = extend_schema(
     tags=["chat"],
     parameters=[*_CHAT_PATH, PageSerializer],
     responses={
-        200: _answer(
+        200: answered(
             ChatPageSerializer,
             {"chat": CHAT, "messages": [MESSAGE], "hasMore": False, "rev": 41},
             "The chat and some of its messages.",
@@ -257,7 +245,7 @@ rename_chat = extend_schema(
     parameters=_CHAT_PATH,
     request=RenameSerializer,
     responses={200: _ENTRY, **errors(*BODY, *AUTHENTICATION, *_GROUP, RateLimited)},
-    examples=[_sent("rename", {"title": "Tea round"})],
+    examples=[sent("rename", {"title": "Tea round"})],
 )
 delete_chat = extend_schema(
     operation_id="deleteChat",
@@ -274,10 +262,10 @@ mark_read = extend_schema(
     parameters=_CHAT_PATH,
     request=ReadSerializer,
     responses={
-        200: _answer(ReceiptSerializer, RECEIPT, "Your watermarks."),
+        200: answered(ReceiptSerializer, RECEIPT, "Your watermarks."),
         **errors(*BODY, *AUTHENTICATION, ChatNotFound, RateLimited),
     },
-    examples=[_sent("read", {"seq": 41})],
+    examples=[sent("read", {"seq": 41})],
 )
 add_members = extend_schema(
     operation_id="addMembers",
@@ -286,7 +274,7 @@ add_members = extend_schema(
     parameters=_CHAT_PATH,
     request=AddMembersSerializer,
     responses={200: _ENTRY, **errors(*BODY, *AUTHENTICATION, *_GROUP, PersonNotFound, RateLimited)},
-    examples=[_sent("add", {"userIds": [OTHER_ID]})],
+    examples=[sent("add", {"userIds": [OTHER_ID]})],
 )
 change_role = extend_schema(
     operation_id="changeRole",
@@ -295,7 +283,7 @@ change_role = extend_schema(
     parameters=_MEMBER_PATH,
     request=RoleSerializer,
     responses={200: _ENTRY, **errors(*BODY, *AUTHENTICATION, *_GROUP, PersonNotFound, LastOwner)},
-    examples=[_sent("role", {"role": "admin"})],
+    examples=[sent("role", {"role": "admin"})],
 )
 remove_member = extend_schema(
     operation_id="removeMember",
@@ -323,13 +311,13 @@ send_message = extend_schema(
     ],
     request=SendSerializer,
     responses={
-        201: _answer(MessageSerializer, MESSAGE, "Stored."),
-        200: _answer(MessageSerializer, MESSAGE, "It was stored before, under the same `clientId`."),
+        201: answered(MessageSerializer, MESSAGE, "Stored."),
+        200: answered(MessageSerializer, MESSAGE, "It was stored before, under the same `clientId`."),
         **errors(*BODY, *AUTHENTICATION, ChatNotFound, PersonNotFound, ClientIdReused, RateLimited, Unavailable),
     },
     examples=[
-        _sent("to a person", {"receiverId": OTHER_ID, "content": "Tea at four? ☕", "type": "text"}),
-        _sent("to a chat", {"chatId": CHAT_ID, "content": "Yes!", "clientId": MESSAGE["clientId"]}),
+        sent("to a person", {"receiverId": OTHER_ID, "content": "Tea at four? ☕", "type": "text"}),
+        sent("to a chat", {"chatId": CHAT_ID, "content": "Yes!", "clientId": MESSAGE["clientId"]}),
     ],
 )
 edit_message = extend_schema(
@@ -344,7 +332,7 @@ edit_message = extend_schema(
             *BODY, *AUTHENTICATION, ChatNotFound, MessageNotFound, NotMessageSender, MessageIsDeleted, RateLimited
         ),
     },
-    examples=[_sent("edit", {"content": "Tea at five? ☕"})],
+    examples=[sent("edit", {"content": "Tea at five? ☕"})],
 )
 delete_message = extend_schema(
     operation_id="deleteMessage",
