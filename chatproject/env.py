@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from django.core.exceptions import ImproperlyConfigured
-from environs import EnvError, FileAwareEnv
+from environs import FileAwareEnv
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 MASTER_KEY_BYTES = 32
@@ -100,10 +100,10 @@ def _strong(name: str, value: str, mode: Mode) -> str:
 
 def read() -> Environment:
     """Read and check the environment. Raises `ImproperlyConfigured` that names the variable at fault."""
-    env = FileAwareEnv()
+    env = FileAwareEnv(strip_whitespace=True)  # editors end a file with a line break, which is no part of a secret
     try:
         return _read(env)
-    except EnvError as error:
+    except ValueError as error:  # environs' own, and that of a `_FILE` that cannot be read
         raise ImproperlyConfigured(str(error)) from error
 
 
