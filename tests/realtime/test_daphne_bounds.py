@@ -198,6 +198,41 @@ def test_a_body_within_the_limit(upload: Upload) -> None:
     assert hasattr(upload, "passed_on")
 
 
+def cut(upload: Upload) -> list[bool]:
+    """Note when the connection is aborted."""
+    aborted: list[bool] = []
+    upload.channel.transport = Transport()
+    upload.channel.transport.abortConnection = lambda: aborted.append(True)
+    upload.finished = 0
+    return aborted
+
+
+async def test_an_answer_waits_for_its_reader(upload: Upload) -> None:
+    """A part of it is asked for once most of the one before is taken."""
+    aborted = cut(upload)
+    await asyncio.wait_for(upload.reader(), 1)
+    upload.channel.transport.write(b"x" * (OUTBOUND_BYTES + 1))
+
+    waiting = asyncio.ensure_future(upload.reader())
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    upload.channel.transport.clear()
+
+    await asyncio.wait_for(waiting, 1)
+    assert aborted == []
+
+
+async def test_a_reader_that_takes_nothing_is_let_go(upload: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while without a byte."""
+    monkeypatch.setattr(daphne_bounds, "STALLED_SECONDS", 0.1)
+    aborted = cut(upload)
+    upload.channel.transport.write(b"x" * (OUTBOUND_BYTES + 1))
+
+    await asyncio.wait_for(upload.reader(), 2)
+
+    assert aborted == [True]
+
+
 # --- Installation -----------------------------------------------------------------------------------------------------
 
 
@@ -207,6 +242,7 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     done: list[str] = []
     for owner, name in (
         (server.Server, "create_application"),
+        (server.Server, "handle_reply"),
         (ws_protocol.WebSocketFactory, "protocol"),
         (http_protocol, "WebRequest"),
     ):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
 import structlog
 
 from accounts import services as accounts
+from chatproject import limits
 from chatproject.errors import DomainError
 from chatproject.ids import uuid7
 from messaging.models import Chat, Message
@@ -161,6 +163,27 @@ async def test_limits_can_be_off(connect: Connect, ada: Person, settings: Any) -
 
     for _ in range(3):
         await client.ok("ping")
+
+
+async def test_limits_are_counted_in_redis_from_a_thread(
+    live: Engine, connect: Connect, ada: Person, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop never waits for Redis."""
+    client = await connect(ada)
+    settings.PARLEY_REDIS_URL = "redis://the-cache-of-this-test-is-in-memory"
+    settings.PARLEY_RATES = {"COMMAND": "1/m"}
+    threads: list[str] = []
+    spend = limits.spend
+
+    def noting_spend(rule: limits.Rule, subject: object) -> None:
+        threads.append(threading.current_thread().name)
+        spend(rule, subject)
+
+    monkeypatch.setattr(limits, "spend", noting_spend)
+
+    await client.ok("ping")
+    assert await client.refused("ping") == "rate_limited"
+    assert [name.startswith("parley-reader") for name in threads] == [True, True]
 
 
 async def test_names_of_events_in_the_log(connect: Connect, ada: Person) -> None:

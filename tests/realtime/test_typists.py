@@ -93,6 +93,18 @@ async def test_the_end_of_the_last_socket_ends_the_typing(
     assert (await on_carol.event("user:typing", typing=False))["chatId"] == str(other.id)
 
 
+async def test_the_end_of_the_process_drops_the_timers(live: Engine, connect: Connect, chat: Chat, ada: Person) -> None:
+    """Nothing fires into a stopped engine."""
+    on_ada = await connect(ada)
+    await on_ada.ok("user:typing", {"chatId": str(chat.id), "typing": True})
+    ((timer, _),) = live.typists._active.values()
+
+    live.typists.clear()
+
+    assert timer.cancelled()
+    assert live.typists._active == {}
+
+
 async def test_strangers_cannot_type(connect: Connect, chat: Chat, bob: Person, eve: Person) -> None:
     """A chat that is not theirs is not there, and its members hear nothing."""
     on_eve, on_bob = await connect(eve), await connect(bob)
