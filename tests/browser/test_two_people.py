@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from tests.conftest import DaphneFactory
 from tests.live.server import Daphne
@@ -76,7 +76,7 @@ class Person:
         self.page.get_by_role("list", name="Chats").get_by_role("button").first.click()
 
     @property
-    def composer(self):  # noqa: ANN201
+    def composer(self) -> Locator:
         """Where one writes."""
         return self.page.get_by_role("textbox", name="Message")
 

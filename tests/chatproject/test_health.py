@@ -172,7 +172,7 @@ def test_probes_are_neither_redirected_nor_limited(path: str, settings: Any) -> 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_probes_may_ask_by_any_address(path: str) -> None:
-    """An orchestrator asks by the address of a container, which is no allowed host; the headers are there all the same."""
+    """An orchestrator asks by the address of a container, which is no allowed host; the headers are there too."""
     answer = Client().get(path, headers={"host": "10.1.2.3:8000"})
 
     assert answer.status_code == 200
