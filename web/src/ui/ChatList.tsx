@@ -1,11 +1,12 @@
 /** The list of chats, with the search for people above it. */
 
 import { useState } from "react";
+import { reasonOf } from "../api/errors";
 import type { Message, User } from "../api/types";
 import type { Session } from "../store/session";
 import { type ChatState, chatsInOrder, others, type State, titleOf } from "../store/state";
 import { Avatar } from "./Avatar";
-import { preview, shortTime } from "./format";
+import { nameOf, preview, shortTime } from "./format";
 import { Icon } from "./Icon";
 import { useSearch } from "./useSearch";
 
@@ -22,10 +23,16 @@ export function ChatList({ session, state, me, onOpen, onSettings, onNewGroup }:
   const [query, setQuery] = useState("");
   const { people, searched } = useSearch(session.rest, query);
 
+  const [problem, setProblem] = useState("");
+
   async function openPerson(person: User) {
-    const chatId = await session.openDirect(person.id);
-    setQuery("");
-    onOpen(chatId);
+    setProblem("");
+    try {
+      onOpen(await session.openDirect(person.id));
+      setQuery("");
+    } catch (error) {
+      setProblem(reasonOf(error));
+    }
   }
 
   return (
@@ -58,6 +65,11 @@ export function ChatList({ session, state, me, onOpen, onSettings, onNewGroup }:
               </button>
             </li>
           ))}
+          {problem && (
+            <li className="problem pad" role="alert">
+              {problem}
+            </li>
+          )}
           {searched && people.length === 0 && <li className="muted pad">Nobody by that name.</li>}
         </ul>
       ) : (
@@ -118,5 +130,6 @@ function ChatRow({
 function lastLine(chat: ChatState, message: Message | null, me: User): string {
   if (!message) return "";
   const text = preview(message, chat, me.id);
-  return message.senderId === me.id && message.type !== "system" ? `You: ${text}` : text;
+  const named = message.senderId === me.id || chat.kind === "group";
+  return named && message.type !== "system" ? `${nameOf(chat, message.senderId, me.id)}: ${text}` : text;
 }

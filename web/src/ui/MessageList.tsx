@@ -40,9 +40,26 @@ export function MessageList({ session, chat, me, onEdit }: Props) {
     if (box && !atEnd.current) box.scrollTop = box.scrollHeight - below.current;
   }, [oldest]);
 
+  // A picture that comes late, or a box that grows, pushes the end out of sight.
   useEffect(() => {
     const box = list.current;
-    if (box && chat.hasOlder && box.scrollHeight <= box.clientHeight) void session.loadOlder(chat.id);
+    if (!box) return;
+    const stay = () => {
+      if (atEnd.current) box.scrollTop = box.scrollHeight;
+    };
+    box.addEventListener("load", stay, true);
+    const observer = typeof ResizeObserver === "undefined" ? null : new ResizeObserver(stay);
+    observer?.observe(box);
+    return () => {
+      box.removeEventListener("load", stay, true);
+      observer?.disconnect();
+    };
+  }, []);
+
+  useEffect(() => {
+    const box = list.current;
+    if (box && chat.hasOlder && box.scrollHeight <= box.clientHeight)
+      void session.loadOlder(chat.id).catch(() => undefined);
   }, [session, chat.id, chat.hasOlder]);
 
   function onScroll() {
@@ -57,6 +74,7 @@ export function MessageList({ session, chat, me, onEdit }: Props) {
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: people without a mouse scroll it by keyboard
     <div className="messages" ref={list} role="log" aria-label="Messages" tabIndex={0} onScroll={onScroll}>
+      {!chat.loaded && chat.messages.length === 0 && <p className="begin muted">Loading…</p>}
       {chat.loaded && !chat.hasOlder && <p className="begin muted">This is where the conversation begins.</p>}
       {chat.messages.map((message, index) => {
         const before = chat.messages[index - 1];
