@@ -17,6 +17,7 @@ let server: FakeServer;
 
 beforeEach(() => {
   localStorage.clear();
+  sessionStorage.clear();
   location.hash = "";
   server = new FakeServer()
     .on("POST /auth/login", { user: ADA, ...tokens })
@@ -78,6 +79,17 @@ describe("signing in", () => {
     await person.type(screen.getByLabelText("Password"), "quiet purple harbour");
     await person.click(screen.getByRole("button", { name: "Create account" }));
     expect((await screen.findByRole("alert")).textContent).toBe("This name is taken.");
+  });
+
+  it("shows what is wrong with an address to log in with", async () => {
+    const wrong = { email: [{ code: "invalid", message: "This is no e-mail address." }] };
+    server.on("POST /auth/login", () => ({ status: 400, body: failure("invalid", wrong) }));
+    const person = userEvent.setup();
+    render(<App />);
+    await person.type(screen.getByLabelText("Username or email"), "ada@");
+    await person.type(screen.getByLabelText("Password"), "wrong");
+    await person.click(screen.getByRole("button", { name: "Log in" }));
+    expect((await screen.findByRole("alert")).textContent).toBe("This is no e-mail address.");
   });
 
   it("goes back to the form when the session ends elsewhere", async () => {
@@ -161,6 +173,74 @@ describe("talking", () => {
     expect(screen.getByText("It failed: invalid.")).toBeTruthy();
     await person.click(screen.getByRole("button", { name: "Discard" }));
     expect(screen.queryByText("Tea?")).toBeNull();
+  });
+
+  it("says what is wrong with a message, not only that something is", async () => {
+    const person = await signInAndOpen();
+    await person.type(screen.getByRole("textbox", { name: "Message" }), "Tea?{Enter}");
+    const fields = { content: [{ code: "too_long", message: "At most 16 KiB." }] };
+    await act(async () => server.socket.refuse("message:send", failure("invalid", fields).error));
+    expect(screen.getByText("At most 16 KiB.")).toBeTruthy();
+  });
+
+  it("sends what waited when the page was left, once it is back", async () => {
+    const person = await signInAndOpen();
+    await person.type(screen.getByRole("textbox", { name: "Message" }), "Tea?{Enter}");
+    const first = server.socket.sent.find((frame) => frame.event === "message:send")?.data;
+    cleanup();
+    render(<App />);
+    await waitFor(() => expect(server.sockets).toHaveLength(2));
+    await connect();
+    await waitFor(() => expect(server.socket.waitsFor("message:send")).toBe(true));
+    expect(server.socket.ack("message:send", {})).toEqual(first);
+  });
+
+  it("forgets what waits when one logs out", async () => {
+    const person = await signInAndOpen();
+    await person.type(screen.getByRole("textbox", { name: "Message" }), "Tea?{Enter}");
+    expect(sessionStorage.length).toBe(1);
+    await person.click(screen.getByRole("button", { name: "Your profile and settings" }));
+    await person.click(screen.getByText("Log out"));
+    await screen.findByLabelText("Username or email");
+    expect(sessionStorage.length).toBe(0);
+  });
+
+  it("keeps what was begun to be written while one looks elsewhere", async () => {
+    const person = await signInAndOpen();
+    await person.type(screen.getByRole("textbox", { name: "Message" }), "Tea at");
+    await person.click(screen.getByRole("button", { name: "Back to the list" }));
+    await waitFor(() => expect(screen.queryByRole("textbox", { name: "Message" })).toBeNull());
+    await person.click(screen.getByRole("button", { name: /bob/ }));
+    expect(await screen.findByRole("textbox", { name: "Message" })).toHaveProperty("value", "Tea at");
+  });
+
+  it("keeps the caption when a file cannot be sent, and says why", async () => {
+    const person = await signInAndOpen();
+    const file = new File(["x"], "film.bin");
+    Object.defineProperty(file, "size", { value: 26 * 1024 * 1024 });
+    await person.type(screen.getByRole("textbox", { name: "Message" }), "Our film");
+    await person.upload(screen.getByLabelText("File to attach"), file);
+    expect(await screen.findByText("A file has at most 25 MB.")).toBeTruthy();
+    expect(screen.getByRole("textbox", { name: "Message" })).toHaveProperty("value", "Our film");
+    expect(server.calls.some((call) => call.path === "/attachment")).toBe(false);
+  });
+
+  it("says when a message could not be deleted", async () => {
+    vi.stubGlobal("confirm", () => true);
+    const own = message(2, { chatId: CHAT, senderId: "ada" });
+    const person = await signInAndOpen();
+    await act(async () => server.socket.push("message:receive", own));
+    await person.click(screen.getByRole("button", { name: "Delete message" }));
+    await act(async () => server.socket.refuse("message:delete", failure("unavailable").error));
+    expect(screen.getByText("It failed: unavailable.")).toBeTruthy();
+  });
+
+  it("gives the focus back when a dialog is closed", async () => {
+    const person = await signIn();
+    const opener = screen.getByRole("button", { name: "New group" });
+    await person.click(opener);
+    await person.click(screen.getByLabelText("Close"));
+    expect(document.activeElement).toBe(opener);
   });
 
   it("fetches what is missing between two messages", async () => {

@@ -25,6 +25,11 @@ export class ApiError extends Error {
     return this.body.code;
   }
 
+  /** What a person should read: the first problem of a field, or else the message. */
+  get reason(): string {
+    return Object.values(this.body.fields)[0]?.[0]?.message ?? this.message;
+  }
+
   /** The first problem of a field, for the form that shows it. */
   problemOf(field: string): string | undefined {
     return this.body.fields[field]?.[0]?.message;
@@ -38,6 +43,17 @@ export class Unreachable extends ApiError {
   }
 }
 
+/** Something is larger than the server takes; it was not sent. */
+export class TooLarge extends ApiError {
+  constructor(message = "A file has at most 25 MB.") {
+    super({ code: "body_too_large", message, fields: {}, requestId: null }, 413);
+  }
+}
+
 export function isErrorBody(value: unknown): value is { error: ErrorBody } {
   return typeof value === "object" && value !== null && "error" in value;
 }
+
+/** What to tell a person about whatever went wrong. */
+export const reasonOf = (error: unknown): string =>
+  error instanceof ApiError ? error.reason : "That did not work.";

@@ -3,7 +3,7 @@
  * frames into events and acks. What is said over it is the store's business.
  */
 
-import { ApiError, type ErrorBody, isErrorBody, Unreachable } from "../api/errors";
+import { ApiError, type ErrorBody, isErrorBody, TooLarge, Unreachable } from "../api/errors";
 import type { ServerEvent } from "../api/types";
 
 export type Connection = "connecting" | "open" | "waiting" | "closed";
@@ -79,7 +79,7 @@ export class SocketClient {
     const id = this.nextId++;
     const frame = JSON.stringify({ event, id, data });
     if (frame.length * 3 > FRAME_BYTES && utf8.encode(frame).length > FRAME_BYTES)
-      return Promise.reject(tooLong());
+      return Promise.reject(new TooLarge("This is too long to send."));
     return new Promise<T>((resolve, reject) => {
       const timer = this.watch(id, Date.now());
       this.waiting.set(id, { resolve: resolve as (data: unknown) => void, reject, timer });
@@ -200,9 +200,4 @@ export class SocketClient {
     }
     this.waiting.clear();
   }
-}
-
-function tooLong(): ApiError {
-  const body = { code: "body_too_large", message: "This is too long to send.", fields: {}, requestId: null };
-  return new ApiError(body);
 }

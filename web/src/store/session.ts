@@ -5,7 +5,7 @@
  * each of them once.
  */
 
-import { ApiError, Unreachable } from "../api/errors";
+import { ApiError, TooLarge, Unreachable } from "../api/errors";
 import { Rest } from "../api/rest";
 import type {
   Member,
@@ -19,6 +19,7 @@ import type {
 } from "../api/types";
 import type { TokenKeeper } from "../auth/tokens";
 import { SocketClient } from "../socket/socketClient";
+import { type Outbox, outboxOf, readOutbox, restoreOutbox, writeOutbox } from "./outbox";
 import {
   applyChanges,
   applyInbox,
@@ -45,10 +46,13 @@ const GAP_PATIENCE_MS = 300;
 const TYPING_EVERY_MS = 3_000;
 const DELIVERED_AFTER_MS = 400;
 const TRY_AGAIN_MS = 5_000;
+const LARGEST_FILE_BYTES = 25 * 1024 * 1024;
 
 export class Session {
   readonly store = new Store();
   readonly rest: Rest;
+  /** What was begun to be written, by chat. */
+  readonly drafts = new Map<string, string>();
   private readonly socket: SocketClient;
   private gapTimers = new Map<string, ReturnType<typeof setTimeout>>();
   private arrived = new Set<string>();
@@ -61,6 +65,9 @@ export class Session {
   private reading = new Set<string>();
   private inbox: Promise<void> | null = null;
   private inboxWanted = false;
+  /** What waited to be sent when the page was left; back in its chats once they are here. */
+  private waiting: Outbox = {};
+  private kept = "";
   private resumeTimer: ReturnType<typeof setTimeout> | undefined;
   private stopped = false;
 
@@ -84,6 +91,8 @@ export class Session {
     const me = await this.rest.me();
     if (this.stopped) return;
     this.store.update((state) => ({ ...state, me }));
+    this.waiting = readOutbox(me.id);
+    this.store.subscribe(() => this.keepOutbox());
     this.clock = setInterval(() => this.store.update((state) => expireTyping(state, Date.now())), 1000);
     this.socket.start();
   }
@@ -229,6 +238,7 @@ export class Session {
   }
 
   async sendFile(chatId: string, file: File, caption: string): Promise<void> {
+    if (file.size > LARGEST_FILE_BYTES) throw new TooLarge();
     const attachment = await this.rest.upload(chatId, file);
     const type = attachment.mediaType.startsWith("image/") ? "image" : "file";
     this.send(chatId, { content: caption, type, attachmentId: attachment.id });
@@ -274,9 +284,19 @@ export class Session {
       if (error instanceof Unreachable || !(error instanceof ApiError)) return false;
       const pause = error.body.retryAfter ?? (error.code === "unavailable" ? 2 : 0);
       if (pause) setTimeout(() => void this.flush(chatId), pause * 1000);
-      else this.changeOutgoing(chatId, outgoing.clientId, (one) => ({ ...one, refusal: error.message }));
+      else this.changeOutgoing(chatId, outgoing.clientId, (one) => ({ ...one, refusal: error.reason }));
       return !pause;
     }
+  }
+
+  private keepOutbox(): void {
+    const { me } = this.store.get();
+    if (!me || this.stopped) return;
+    const outbox = { ...this.waiting, ...outboxOf(this.store.get()) };
+    const ids = JSON.stringify(Object.values(outbox).map((waiting) => waiting.map((one) => one.clientId)));
+    if (ids === this.kept) return;
+    this.kept = ids;
+    writeOutbox(me.id, outbox);
   }
 
   private changeOutgoing(chatId: string, clientId: string, change: (one: Outgoing) => Outgoing): void {
@@ -340,6 +360,8 @@ export class Session {
     try {
       await this.socket.request("sync", { cursors });
       await this.loadInbox();
+      this.store.update((state) => restoreOutbox(state, this.waiting));
+      this.waiting = {};
       const { openChatId, chats } = this.store.get();
       if (openChatId && chats[openChatId]?.loaded === false) await this.loadNewest(openChatId);
     } catch (error) {
@@ -450,6 +472,8 @@ export class Session {
   }
 
   private end(reason: string): void {
+    const { me } = this.store.get();
+    if (me && reason === "logout") writeOutbox(me.id, {});
     this.tokens.forget();
     this.stop();
     this.onEnd(reason);

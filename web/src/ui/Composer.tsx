@@ -1,7 +1,7 @@
 /** Where one writes: Enter sends, Shift+Enter breaks the line, Arrow up edits the last message, Escape lets it be. */
 
 import { type ChangeEvent, type KeyboardEvent, useEffect, useRef, useState } from "react";
-import { ApiError } from "../api/errors";
+import { reasonOf } from "../api/errors";
 import type { Message } from "../api/types";
 import type { Session } from "../store/session";
 import { Icon } from "./Icon";
@@ -15,7 +15,7 @@ interface Props {
 }
 
 export function Composer({ session, chatId, editing, onDone, onEditLast }: Props) {
-  const [text, setText] = useState(editing?.content ?? "");
+  const [text, setText] = useState(editing?.content ?? session.drafts.get(chatId) ?? "");
   const [problem, setProblem] = useState("");
   const [uploading, setUploading] = useState(false);
   const box = useRef<HTMLTextAreaElement>(null);
@@ -34,8 +34,14 @@ export function Composer({ session, chatId, editing, onDone, onEditLast }: Props
     area.style.height = `${area.scrollHeight}px`;
   }, [text]);
 
+  /** What is written to a chat stays there while one looks at others. */
+  function write(written: string) {
+    setText(written);
+    if (!editing) session.drafts.set(chatId, written);
+  }
+
   function change(event: ChangeEvent<HTMLTextAreaElement>) {
-    setText(event.target.value);
+    write(event.target.value);
     if (!editing) session.typing(chatId, event.target.value.trim() !== "");
   }
 
@@ -44,14 +50,14 @@ export function Composer({ session, chatId, editing, onDone, onEditLast }: Props
     setProblem("");
     if (!editing) {
       session.send(chatId, { content: text, type: "text" });
-      setText("");
+      write("");
       return;
     }
     try {
       if (text !== editing.content) await session.edit(editing, text);
       onDone();
     } catch (error) {
-      setProblem(error instanceof ApiError ? error.message : "That did not work.");
+      setProblem(reasonOf(error));
     }
   }
 
@@ -59,11 +65,13 @@ export function Composer({ session, chatId, editing, onDone, onEditLast }: Props
     if (!chosen) return;
     setProblem("");
     setUploading(true);
+    const caption = text;
+    write("");
     try {
-      await session.sendFile(chatId, chosen, text);
-      setText("");
+      await session.sendFile(chatId, chosen, caption);
     } catch (error) {
-      setProblem(error instanceof ApiError ? error.message : "That did not work.");
+      write(session.drafts.get(chatId) || caption);
+      setProblem(reasonOf(error));
     } finally {
       setUploading(false);
       if (file.current) file.current.value = "";

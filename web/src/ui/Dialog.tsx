@@ -13,7 +13,12 @@ export function Dialog({ title, onClose, children }: Props) {
   const ref = useRef<HTMLDialogElement>(null);
   const heading = useId();
   useEffect(() => {
+    const before = document.activeElement;
     ref.current?.showModal?.();
+    // A dialog that is taken off the page gives the focus back to nobody by itself.
+    return () => {
+      if (before instanceof HTMLElement) before.focus();
+    };
   }, []);
   return (
     <dialog ref={ref} aria-labelledby={heading} onClose={onClose} onCancel={onClose}>

@@ -1,7 +1,7 @@
 /** A group's members and what one may change about it. */
 
 import { type FormEvent, useState } from "react";
-import { ApiError } from "../api/errors";
+import { reasonOf } from "../api/errors";
 import type { User } from "../api/types";
 import type { Session } from "../store/session";
 import type { ChatState } from "../store/state";
@@ -29,7 +29,7 @@ export function GroupInfo({ session, chat, me, onClose }: Props) {
     try {
       await work();
     } catch (error) {
-      setProblem(error instanceof ApiError ? error.message : "That did not work.");
+      setProblem(reasonOf(error));
     }
   }
 

@@ -1,5 +1,7 @@
 /** One message, stored or still on its way. */
 
+import { useState } from "react";
+import { reasonOf } from "../api/errors";
 import type { Message, User } from "../api/types";
 import type { Session } from "../store/session";
 import { type ChatState, type Outgoing, type Tick, tickOf } from "../store/state";
@@ -41,22 +43,34 @@ export function MessageItem({ session, chat, me, message, follows, onEdit }: Pro
           )}
         </p>
       </div>
-      {changeable && (
-        <div className="actions">
-          <button type="button" className="icon" aria-label="Edit message" onClick={() => onEdit(message)}>
-            <Icon name="edit" />
-          </button>
-          <button
-            type="button"
-            className="icon"
-            aria-label="Delete message"
-            onClick={() => confirm("Delete this message for everybody?") && void session.remove(message)}
-          >
-            <Icon name="trash" />
-          </button>
-        </div>
-      )}
+      {changeable && <Actions session={session} message={message} onEdit={onEdit} />}
     </article>
+  );
+}
+
+function Actions({ session, message, onEdit }: Pick<Props, "session" | "message" | "onEdit">) {
+  const [problem, setProblem] = useState("");
+
+  async function remove() {
+    if (!confirm("Delete this message for everybody?")) return;
+    setProblem("");
+    await session.remove(message).catch((error: unknown) => setProblem(reasonOf(error)));
+  }
+
+  return (
+    <div className={problem ? "actions shown" : "actions"}>
+      {problem && (
+        <p className="problem" role="alert">
+          {problem}
+        </p>
+      )}
+      <button type="button" className="icon" aria-label="Edit message" onClick={() => onEdit(message)}>
+        <Icon name="edit" />
+      </button>
+      <button type="button" className="icon" aria-label="Delete message" onClick={() => void remove()}>
+        <Icon name="trash" />
+      </button>
+    </div>
   );
 }
 

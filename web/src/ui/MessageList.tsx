@@ -20,6 +20,7 @@ export function MessageList({ session, chat, me, onEdit }: Props) {
   const list = useRef<HTMLDivElement>(null);
   const atEnd = useRef(true);
   const below = useRef(0);
+  const height = useRef(0);
   const [missed, setMissed] = useState(false);
   const newest = chat.outgoing.at(-1)?.clientId ?? chat.messages.at(-1)?.id;
   const oldest = chat.messages[0]?.id;
@@ -29,7 +30,7 @@ export function MessageList({ session, chat, me, onEdit }: Props) {
   useLayoutEffect(() => {
     const box = list.current;
     if (!box) return;
-    if (atEnd.current || chat.outgoing.length) box.scrollTop = box.scrollHeight;
+    if (atEnd.current || chat.outgoing.length) toEnd(box, height);
     else setMissed(true);
   }, [newest]);
 
@@ -45,7 +46,7 @@ export function MessageList({ session, chat, me, onEdit }: Props) {
     const box = list.current;
     if (!box) return;
     const stay = () => {
-      if (atEnd.current) box.scrollTop = box.scrollHeight;
+      if (atEnd.current) toEnd(box, height);
     };
     box.addEventListener("load", stay, true);
     const observer = typeof ResizeObserver === "undefined" ? null : new ResizeObserver(stay);
@@ -65,6 +66,8 @@ export function MessageList({ session, chat, me, onEdit }: Props) {
   function onScroll() {
     const box = list.current;
     if (!box) return;
+    // What moves the view may be a picture that grows, not a person.
+    if (atEnd.current && box.scrollHeight !== height.current) return toEnd(box, height);
     below.current = box.scrollHeight - box.scrollTop;
     atEnd.current = below.current - box.clientHeight < NEAR_PX;
     if (atEnd.current) setMissed(false);
@@ -107,4 +110,10 @@ export function MessageList({ session, chat, me, onEdit }: Props) {
       )}
     </div>
   );
+}
+
+/** Scrolls to the end, and notes how high the content was then. */
+function toEnd(box: HTMLElement, height: { current: number }) {
+  height.current = box.scrollHeight;
+  box.scrollTop = box.scrollHeight;
 }

@@ -1,7 +1,7 @@
 /** Starts a group. */
 
 import { type FormEvent, useState } from "react";
-import { ApiError } from "../api/errors";
+import { reasonOf } from "../api/errors";
 import type { User } from "../api/types";
 import type { Session } from "../store/session";
 import { Dialog } from "./Dialog";
@@ -26,7 +26,7 @@ export function NewGroup({ session, onOpen, onClose }: Props) {
       onOpen(await session.openGroup(ids, title.trim()));
       onClose();
     } catch (error) {
-      setProblem(error instanceof ApiError ? error.message : "That did not work.");
+      setProblem(reasonOf(error));
     }
   }
 

@@ -1,7 +1,7 @@
 /** One's own profile: picture, status, password, sessions, light or dark. */
 
 import { type FormEvent, useEffect, useState } from "react";
-import { ApiError } from "../api/errors";
+import { ApiError, reasonOf } from "../api/errors";
 import type { Session as Device, Status, User } from "../api/types";
 import type { Session } from "../store/session";
 import { Avatar } from "./Avatar";
@@ -25,7 +25,7 @@ export function Settings({ session, me, onClose }: Props) {
     try {
       await work();
     } catch (error) {
-      setProblem(error instanceof ApiError ? error.message : "That did not work.");
+      setProblem(reasonOf(error));
     }
   }
 

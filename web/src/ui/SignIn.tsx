@@ -36,7 +36,11 @@ export function SignIn({ notice, onSignedIn }: Props) {
     }
   }
 
-  const general = error && Object.keys(error.body.fields).length === 0 ? error.message : "";
+  const shown = creating ? ["username", "email", "password"] : ["name", "password"];
+  const problemOf = (field: string) =>
+    error?.problemOf(field) ??
+    (field === "name" ? (error?.problemOf("username") ?? error?.problemOf("email")) : undefined);
+  const general = error && !shown.some(problemOf) ? error.reason : "";
   return (
     <main className="signin">
       <img className="signin-logo" src="/favicon.svg" alt="" width="56" height="56" />
@@ -61,19 +65,14 @@ export function SignIn({ notice, onSignedIn }: Props) {
             />
           </>
         ) : (
-          <Field
-            label="Username or email"
-            name="name"
-            autoComplete="username"
-            problem={error?.problemOf("username")}
-          />
+          <Field label="Username or email" name="name" autoComplete="username" problem={problemOf("name")} />
         )}
         <Field
           label="Password"
           name="password"
           type="password"
           autoComplete={creating ? "new-password" : "current-password"}
-          problem={error?.problemOf("password")}
+          problem={problemOf("password")}
         />
         {general && (
           <p className="problem" role="alert">
