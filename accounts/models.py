@@ -84,7 +84,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     class Meta:
         db_table = "users"
-        indexes = (models.Index(fields=["username_key"], name="users_username_key"),)
+        indexes = (models.Index(fields=["username_key"], name="users_by_username_key"),)
 
     def __str__(self) -> str:
         return self.username

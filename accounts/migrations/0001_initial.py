@@ -157,7 +157,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="user",
-            index=models.Index(fields=["username_key"], name="users_username_key"),
+            index=models.Index(fields=["username_key"], name="users_by_username_key"),
         ),
         migrations.AddIndex(
             model_name="session",
