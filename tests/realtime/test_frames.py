@@ -188,6 +188,7 @@ def test_an_unknown_field_is_named(kind: type[frames.Data]) -> None:
         for kind in VALID
         for name in VALID[kind]
         if kind not in (frames.SendMessage, frames.Sync)  # theirs have defaults; `check` looks at them together
+        and name != "typing"
     ],
 )
 def test_a_missing_field_is_named(kind: type[frames.Data], field: str) -> None:
@@ -198,6 +199,11 @@ def test_a_missing_field_is_named(kind: type[frames.Data], field: str) -> None:
         frames.parse_data(kind, msgspec.Raw(json.dumps(rest).encode()))
 
     assert codes(failure) == {field: "required"}
+
+
+def test_a_sign_of_typing_needs_no_value() -> None:
+    """To say it at all means to type."""
+    assert frames.parse_data(frames.Typing, msgspec.Raw(json.dumps({"chatId": CHAT}).encode())).typing is True
 
 
 @pytest.mark.parametrize(
