@@ -7,7 +7,7 @@ import type { Session } from "../store/session";
 import { Avatar } from "./Avatar";
 import { Dialog } from "./Dialog";
 import { Field } from "./Field";
-import { shortTime } from "./format";
+import { deviceName, shortTime } from "./format";
 import { chooseTheme, chosenTheme, type Theme } from "./theme";
 
 interface Props {
@@ -159,8 +159,10 @@ function Devices({ session }: { session: Session }) {
       <ul className="members">
         {devices.map((device) => (
           <li key={device.id}>
-            <span className="device">{device.userAgent || "Unknown device"}</span>
-            <span className="muted">{device.current ? "this one" : shortTime(device.lastUsedAt)}</span>
+            <span className="device" title={device.userAgent}>
+              {deviceName(device.userAgent)}
+            </span>
+            <span className="muted nowrap">{device.current ? "this one" : shortTime(device.lastUsedAt)}</span>
             {!device.current && (
               <button type="button" className="link" onClick={() => void end(device.id)}>
                 End
