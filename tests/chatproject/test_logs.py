@@ -24,6 +24,12 @@ def log_format(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(autouse=True)
+def _configured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave structlog as the suite has it: loggers that were used before would keep the former processors."""
+    monkeypatch.setattr(structlog, "configure", lambda **_: None)
+
+
 @pytest.fixture
 def written(log_format: str) -> Iterator[Lines]:
     """Send one logger's lines, rendered as in service, to memory."""
