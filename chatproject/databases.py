@@ -20,6 +20,11 @@ SQLITE_OPTIONS = {
 }
 
 
+def is_mongodb(url: str) -> bool:
+    """Tell whether the URL names a MongoDB."""
+    return urlsplit(url).scheme in ("mongodb", "mongodb+srv")
+
+
 def parse(url: str, *, data_dir: Path) -> dict[str, Any]:
     """Return the settings of the default database. Raises `ImproperlyConfigured` for a scheme we do not serve."""
     scheme = urlsplit(url).scheme
@@ -27,7 +32,7 @@ def parse(url: str, *, data_dir: Path) -> dict[str, Any]:
         return _sqlite(data_dir / "parley.sqlite3")
     if scheme == "sqlite":
         return _sqlite(Path(dj_database_url.parse(url)["NAME"]))
-    if scheme in ("mongodb", "mongodb+srv"):
+    if is_mongodb(url):
         name = urlsplit(url).path.strip("/") or "parley"
         return {"ENGINE": "django_mongodb_backend", "HOST": url, "NAME": name}
     if scheme in ("postgres", "postgresql"):

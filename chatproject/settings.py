@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from chatproject import databases, logs
+from chatproject import contrib, databases, logs
 from chatproject.env import BASE_DIR, ENV
 
 SECRET_KEY = ENV.secret_key
@@ -41,6 +41,11 @@ INSTALLED_APPS = [
     "messaging",
     "realtime",
 ]
+
+MIGRATION_MODULES: dict[str, str | None] = {}
+if databases.is_mongodb(ENV.database_url):
+    INSTALLED_APPS = [contrib.APPS.get(app, app) for app in INSTALLED_APPS]
+    MIGRATION_MODULES = dict.fromkeys(contrib.UNMIGRATED)
 
 MIDDLEWARE = [
     "chatproject.middleware.RequestContextMiddleware",
@@ -221,4 +226,4 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = ENV.https
 if ENV.trusted_proxies:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
-LOGGING = logs.configure(log_format=ENV.log_format, level=ENV.log_level)
+LOGGING = logs.configure(log_format=ENV.log_format, level=ENV.log_level, cache_loggers=ENV.mode != "test")
