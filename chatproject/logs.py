@@ -44,13 +44,16 @@ def _shared() -> list[Processor]:
     ]
 
 
-def configure(*, log_format: str, level: str) -> dict[str, Any]:
-    """Configure structlog and return Django's `LOGGING`: both write the same lines to standard error."""
+def configure(*, log_format: str, level: str, cache_loggers: bool = True) -> dict[str, Any]:
+    """Configure structlog and return Django's `LOGGING`: both write the same lines to standard error.
+
+    A cached logger is quick, and deaf to a later configuration, such as a test that captures what is logged.
+    """
     structlog.configure(
         processors=[*_shared(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=cache_loggers,
     )
     renderers: list[Processor]
     if log_format == "json":

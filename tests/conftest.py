@@ -8,12 +8,21 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.live.server import Daphne, Redis, make_daphne, make_redis
 
 DATABASE = "parley.sqlite3"
 
 DaphneFactory = Callable[..., Daphne]
+
+
+@pytest.fixture(autouse=True)
+def a_log_context_of_its_own() -> Iterator[None]:
+    """No test sees the request id or the names that another one has bound."""
+    structlog.contextvars.clear_contextvars()
+    yield
+    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture(scope="session")

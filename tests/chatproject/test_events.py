@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from uuid import UUID
 
 import pytest
 
+from accounts.events import SessionEnded
 from chatproject import db, events
 from chatproject.events import Event, publish, set_publisher
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Happened(Event):
-    """An event of these tests."""
-
-    name: ClassVar[str] = "test:happened"
-
-    def data(self) -> dict[str, Any]:
-        """Nothing to tell."""
-        return {}
-
-
-EVENT = Happened(recipients=())
+EVENT = SessionEnded(recipients=(), session_id=UUID(int=1), reason="logout")
 
 
 @pytest.fixture
