@@ -1,4 +1,4 @@
-"""The contrib apps as MongoDB needs them: their automatic keys are ObjectIds there (chosen in settings by the database)."""
+"""The contrib apps as MongoDB needs them: with ObjectIds as their automatic keys (settings choose by the database)."""
 
 from __future__ import annotations
 
