@@ -349,7 +349,9 @@ describe("keeping up", () => {
     expect(screen.getByText("message 400", { selector: ".text" })).toBeTruthy();
   });
 
-  it("asks again when the server had no answer for the inbox", async () => {
+  it("asks again when the server had no answer for the inbox, and loses nothing that waited", async () => {
+    const waiting = { clientId: "c", content: "Tea?", type: "text" };
+    sessionStorage.setItem("parley.outbox.ada", JSON.stringify({ [CHAT]: [waiting] }));
     server.on("GET /chat", () => ({ status: 503, body: failure("unavailable") }));
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"], shouldAdvanceTime: true });
     try {
@@ -358,6 +360,8 @@ describe("keeping up", () => {
       await act(() => vi.advanceTimersByTimeAsync(5_000));
       await act(async () => void server.socket.ack("sync", {}));
       expect(await screen.findByRole("button", { name: /bob/ })).toBeTruthy();
+      await waitFor(() => expect(server.socket.waitsFor("message:send")).toBe(true));
+      expect(server.socket.ack("message:send", {})).toEqual({ chatId: CHAT, ...waiting });
     } finally {
       vi.useRealTimers();
     }

@@ -1,25 +1,13 @@
-/**
- * What a signed-in person does: the only place where the socket, REST and the store meet.
- *
- * Sends stay in the chat's `outgoing` until they are acked, and are repeated under the same client id: the server stores
- * each of them once.
- */
+/** What a signed-in person does: the only place where the socket, REST and the store meet. */
 
-import { ApiError, TooLarge, Unreachable } from "../api/errors";
+import { ApiError, TooLarge } from "../api/errors";
 import { Rest } from "../api/rest";
-import type {
-  Member,
-  Message,
-  Receipt,
-  SendData,
-  ServerEvent,
-  ServerEvents,
-  Status,
-  User,
-} from "../api/types";
+import type { Message, ServerEvent, ServerEvents, Status } from "../api/types";
 import type { TokenKeeper } from "../auth/tokens";
 import { SocketClient } from "../socket/socketClient";
-import { type Outbox, outboxOf, readOutbox, restoreOutbox, writeOutbox } from "./outbox";
+import { writeOutbox } from "./outbox";
+import { Receipts } from "./receipts";
+import { Sender } from "./sender";
 import {
   applyChanges,
   applyInbox,
@@ -29,7 +17,6 @@ import {
   applyReceipt,
   applyStatus,
   applyTyping,
-  type ChatState,
   expireTyping,
   hasGap,
   initialState,
@@ -44,7 +31,6 @@ import { Store } from "./store";
 /** Events of two server processes can cross on the way: wait this long before something counts as missed. */
 const GAP_PATIENCE_MS = 300;
 const TYPING_EVERY_MS = 3_000;
-const DELIVERED_AFTER_MS = 400;
 const TRY_AGAIN_MS = 5_000;
 const LARGEST_FILE_BYTES = 25 * 1024 * 1024;
 
@@ -54,20 +40,15 @@ export class Session {
   /** What was begun to be written, by chat. */
   readonly drafts = new Map<string, string>();
   private readonly socket: SocketClient;
+  private readonly sender: Sender;
+  private readonly receipts: Receipts;
   private gapTimers = new Map<string, ReturnType<typeof setTimeout>>();
-  private arrived = new Set<string>();
-  private deliveredTimer: ReturnType<typeof setTimeout> | undefined;
   private renewTimer: ReturnType<typeof setTimeout> | undefined;
   private clock: ReturnType<typeof setInterval> | undefined;
   private typedAt = new Map<string, number>();
-  private inFlight = new Set<string>();
   private loadingOlder = new Set<string>();
-  private reading = new Set<string>();
   private inbox: Promise<void> | null = null;
   private inboxWanted = false;
-  /** What waited to be sent when the page was left; back in its chats once they are here. */
-  private waiting: Outbox = {};
-  private kept = "";
   private resumeTimer: ReturnType<typeof setTimeout> | undefined;
   private stopped = false;
 
@@ -85,24 +66,26 @@ export class Session {
       onConnection: (connection) => this.store.update((state) => ({ ...state, connection })),
       onRefused: () => this.end("expired"),
     });
+    this.sender = new Sender(this.store, this.socket, (chatId) => this.watchGap(chatId));
+    this.receipts = new Receipts(this.store, this.socket);
   }
 
   async start(): Promise<void> {
     const me = await this.rest.me();
     if (this.stopped) return;
     this.store.update((state) => ({ ...state, me }));
-    this.waiting = readOutbox(me.id);
-    this.store.subscribe(() => this.keepOutbox());
+    this.sender.start(me.id);
     this.clock = setInterval(() => this.store.update((state) => expireTyping(state, Date.now())), 1000);
     this.socket.start();
   }
 
   stop(): void {
     this.stopped = true;
+    this.sender.stop();
+    this.receipts.stop();
     this.socket.stop();
     clearInterval(this.clock);
     clearTimeout(this.renewTimer);
-    clearTimeout(this.deliveredTimer);
     clearTimeout(this.resumeTimer);
     for (const timer of this.gapTimers.values()) clearTimeout(timer);
     this.store.update(() => initialState);
@@ -173,50 +156,23 @@ export class Session {
     }
   }
 
-  /** Marks everything that is shown as read, one call at a time. Cheap to call often. */
-  async markRead(chatId: string): Promise<void> {
-    const { me, chats } = this.store.get();
-    const chat = chats[chatId];
-    const seq = chat?.messages.at(-1)?.seq ?? 0;
-    if (!chat || (this.markOf(chat, me)?.readSeq ?? seq) >= seq) return;
-    if (chat.unread) this.store.update((state) => withChat(state, chatId, (one) => ({ ...one, unread: 0 })));
-    if (this.reading.has(chatId)) return;
-    this.reading.add(chatId);
-    try {
-      const receipt = await this.socket.request<Receipt>("message:read", { chatId, seq });
-      this.store.update((state) => applyReceipt(state, receipt));
-    } finally {
-      this.reading.delete(chatId);
-    }
-  }
-
-  private markOf(chat: ChatState, me: User | null): Member | undefined {
-    return chat.members.find((member) => member.userId === me?.id);
+  markRead(chatId: string): Promise<void> {
+    return this.receipts.markRead(chatId);
   }
 
   // --- Messages -----------------------------------------------------------------------------------------------------
 
   send(chatId: string, message: Omit<Outgoing, "clientId">): void {
-    const outgoing: Outgoing = { ...message, clientId: crypto.randomUUID?.() ?? randomId() };
-    this.store.update((state) =>
-      withChat(state, chatId, (chat) => ({ ...chat, outgoing: [...chat.outgoing, outgoing] })),
-    );
     this.typedAt.delete(chatId);
-    void this.flush(chatId);
+    this.sender.send(chatId, message);
   }
 
   retry(chatId: string, clientId: string): void {
-    this.changeOutgoing(chatId, clientId, ({ refusal: _, ...one }) => one);
-    void this.flush(chatId);
+    this.sender.retry(chatId, clientId);
   }
 
   discard(chatId: string, clientId: string): void {
-    this.store.update((state) =>
-      withChat(state, chatId, (chat) => ({
-        ...chat,
-        outgoing: chat.outgoing.filter((one) => one.clientId !== clientId),
-      })),
-    );
+    this.sender.discard(chatId, clientId);
   }
 
   async edit(message: Message, content: string): Promise<void> {
@@ -256,56 +212,6 @@ export class Session {
   async setStatus(status: Status): Promise<void> {
     const me = await this.rest.setStatus(status);
     this.store.update((state) => ({ ...state, me }));
-  }
-
-  /** Sends what waits, in its order, one after the other. */
-  private async flush(chatId: string): Promise<void> {
-    if (this.inFlight.has(chatId)) return;
-    this.inFlight.add(chatId);
-    try {
-      for (;;) {
-        const outgoing = this.store.get().chats[chatId]?.outgoing.find((one) => !one.refusal);
-        if (!outgoing || !(await this.sendOne(chatId, outgoing))) return;
-      }
-    } finally {
-      this.inFlight.delete(chatId);
-    }
-  }
-
-  /** Sends one message; tells whether the next one may follow. */
-  private async sendOne(chatId: string, { refusal: _, ...outgoing }: Outgoing): Promise<boolean> {
-    try {
-      const data: SendData = { chatId, ...outgoing };
-      const { message } = await this.socket.request<{ message: Message }>("message:send", data);
-      this.store.update((state) => applyMessage(state, message, false));
-      this.watchGap(chatId);
-      return true;
-    } catch (error) {
-      if (error instanceof Unreachable || !(error instanceof ApiError)) return false;
-      const pause = error.body.retryAfter ?? (error.code === "unavailable" ? 2 : 0);
-      if (pause) setTimeout(() => void this.flush(chatId), pause * 1000);
-      else this.changeOutgoing(chatId, outgoing.clientId, (one) => ({ ...one, refusal: error.reason }));
-      return !pause;
-    }
-  }
-
-  private keepOutbox(): void {
-    const { me } = this.store.get();
-    if (!me || this.stopped) return;
-    const outbox = { ...this.waiting, ...outboxOf(this.store.get()) };
-    const ids = JSON.stringify(Object.values(outbox).map((waiting) => waiting.map((one) => one.clientId)));
-    if (ids === this.kept) return;
-    this.kept = ids;
-    writeOutbox(me.id, outbox);
-  }
-
-  private changeOutgoing(chatId: string, clientId: string, change: (one: Outgoing) => Outgoing): void {
-    this.store.update((state) =>
-      withChat(state, chatId, (chat) => ({
-        ...chat,
-        outgoing: chat.outgoing.map((one) => (one.clientId === clientId ? change(one) : one)),
-      })),
-    );
   }
 
   // --- Events -------------------------------------------------------------------------------------------------------
@@ -360,8 +266,6 @@ export class Session {
     try {
       await this.socket.request("sync", { cursors });
       await this.loadInbox();
-      this.store.update((state) => restoreOutbox(state, this.waiting));
-      this.waiting = {};
       const { openChatId, chats } = this.store.get();
       if (openChatId && chats[openChatId]?.loaded === false) await this.loadNewest(openChatId);
     } catch (error) {
@@ -370,10 +274,8 @@ export class Session {
       if (this.store.get().connection === "open")
         this.resumeTimer = setTimeout(() => void this.resume(), TRY_AGAIN_MS);
     }
-    for (const chatId of Object.keys(this.store.get().chats)) {
-      void this.flush(chatId);
-      this.noteArrival(chatId);
-    }
+    this.sender.resume();
+    for (const chatId of Object.keys(this.store.get().chats)) this.receipts.noteArrival(chatId);
   }
 
   /** Gives the socket a new access token before the old one runs out. */
@@ -394,7 +296,7 @@ export class Session {
     const peopleChanged = message.system?.action === "added";
     if (!chat || peopleChanged) void this.loadInbox().catch(() => undefined);
     this.store.update((state) => applyMessage(state, message, true));
-    this.noteArrival(message.chatId);
+    this.receipts.noteArrival(message.chatId);
     this.watchGap(message.chatId);
   }
 
@@ -447,28 +349,8 @@ export class Session {
       this.store.update((state) =>
         applyChanges(state, chatId, { messages, rev, members: page.chat.members }),
       );
-      if (!page.hasMore) return this.noteArrival(chatId);
+      if (!page.hasMore) return this.receipts.noteArrival(chatId);
     }
-  }
-
-  /** Tells senders that their messages are on this device, a moment later and once for each chat. */
-  private noteArrival(chatId: string): void {
-    this.arrived.add(chatId);
-    this.deliveredTimer ??= setTimeout(() => {
-      this.deliveredTimer = undefined;
-      const { me, chats } = this.store.get();
-      for (const id of this.arrived) {
-        const chat = chats[id];
-        const last = chat?.lastMessage;
-        if (!last || last.senderId === me?.id || (this.markOf(chat, me)?.deliveredSeq ?? 0) >= last.seq)
-          continue;
-        this.socket
-          .request<Receipt>("message:delivered", { chatId: id, seq: last.seq })
-          .then((receipt) => this.store.update((state) => applyReceipt(state, receipt)))
-          .catch(() => undefined);
-      }
-      this.arrived.clear();
-    }, DELIVERED_AFTER_MS);
   }
 
   private end(reason: string): void {
@@ -482,13 +364,4 @@ export class Session {
 
 function socketUrl(): string {
   return `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
-}
-
-/** A UUID (version 4) where `crypto.randomUUID` is missing: outside of secure contexts. */
-function randomId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = ((bytes[6] as number) & 0x0f) | 0x40;
-  bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80;
-  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
