@@ -1,4 +1,4 @@
-"""`manage.py migrate`, which on MongoDB also makes the collections of the contrib apps; they have no migrations there."""
+"""`manage.py migrate`, which on MongoDB also makes the collections of the contrib apps: they have no migrations."""
 
 from __future__ import annotations
 
