@@ -40,16 +40,16 @@ class Rule(Enum):
 
 # Not the members' values: two members with the same value would be one, with one counter.
 RATES = {
-    Rule.REGISTER: "20/h",
-    Rule.LOGIN: "10/m",
+    Rule.REGISTER: "30/m",
+    Rule.LOGIN: "30/m",
     Rule.LOGIN_ACCOUNT: "30/h",
-    Rule.REFRESH: "60/m",
-    Rule.SEARCH: "60/m",
-    Rule.SEND: "240/m",
+    Rule.REFRESH: "120/m",
+    Rule.SEARCH: "120/m",
+    Rule.SEND: "600/m",
     Rule.UPLOAD: "60/m",
     Rule.TYPING: "120/m",
-    Rule.SOCKET: "60/m",
-    Rule.COMMAND: "600/m",
+    Rule.SOCKET: "600/m",
+    Rule.COMMAND: "1200/m",
 }
 
 

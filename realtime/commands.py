@@ -21,7 +21,7 @@ from chatproject.limits import Rule
 from messaging import services
 from messaging.drafts import Draft, check
 from messaging.representation import ReadMarks, message_body, receipt_body
-from messaging.selectors import memberships_of
+from messaging.selectors import watermarks_of
 from realtime import frames
 from realtime.resync import missed
 from realtime.sockets import Socket
@@ -70,7 +70,7 @@ def _update_message(user_id: UUID, data: frames.UpdateMessage) -> dict[str, Any]
     message = services.edit_message(
         chat_id=data.chat_id, message_id=data.message_id, user_id=user_id, content=data.content
     )
-    return {"message": message_body(message, ReadMarks(memberships_of(chat_id=data.chat_id)))}
+    return {"message": message_body(message, ReadMarks(watermarks_of(chat_id=data.chat_id)))}
 
 
 async def delete_message(engine: Engine, socket: Socket, data: frames.DeleteMessage) -> dict[str, Any]:
@@ -80,7 +80,7 @@ async def delete_message(engine: Engine, socket: Socket, data: frames.DeleteMess
 
 def _delete_message(user_id: UUID, data: frames.DeleteMessage) -> dict[str, Any]:
     message = services.delete_message(chat_id=data.chat_id, message_id=data.message_id, user_id=user_id)
-    return {"message": message_body(message, ReadMarks(memberships_of(chat_id=data.chat_id)))}
+    return {"message": message_body(message, ReadMarks(watermarks_of(chat_id=data.chat_id)))}
 
 
 async def mark_read(engine: Engine, socket: Socket, data: frames.Mark) -> dict[str, Any]:
