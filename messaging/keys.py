@@ -7,11 +7,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 import structlog
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from django.apps import apps
 from django.conf import settings
+from django.db.models import Manager
 
 from messaging.crypto import DecryptionError, MasterKeys, UnknownMasterKey, WrappedKey, generate_data_key
 
@@ -72,15 +75,19 @@ class _CipherCache:
 _cache = _CipherCache()
 
 
+def _chat_keys() -> Manager[Any]:
+    """Return the stored keys. By the model's name: the models import the field type, and that imports this module."""
+    return apps.get_model("messaging", "ChatKey")._default_manager
+
+
 def create(chat_ids: Iterable[UUID]) -> None:
     """Give each new chat its data key, in the open transaction."""
-    from messaging.models import ChatKey  # noqa: PLC0415  the field needs this module before models are loaded
-
+    chat_keys = _chat_keys()
     rows = []
     for chat_id in chat_ids:
-        wrapped = master_keys().wrap(generate_data_key())
-        rows.append(ChatKey(chat_id=chat_id, master_key_id=wrapped.master_key_id, wrapped=wrapped.wrapped))
-    ChatKey.objects.bulk_create(rows)
+        key = master_keys().wrap(generate_data_key())
+        rows.append(chat_keys.model(chat_id=chat_id, master_key_id=key.master_key_id, wrapped=key.wrapped))
+    chat_keys.bulk_create(rows)
 
 
 def preload(chat_ids: Iterable[UUID]) -> set[UUID]:
@@ -89,14 +96,12 @@ def preload(chat_ids: Iterable[UUID]) -> set[UUID]:
     A chat whose key is missing or cannot be unwrapped is passed over, so that it does not spoil the others; `cipher`
     tells what is wrong with it.
     """
-    from messaging.models import ChatKey  # noqa: PLC0415
-
     usable = set(chat_ids)
     missing = {chat_id for chat_id in usable if _cache.get(chat_id) is None}
     if not missing:
         return usable
     usable -= missing
-    rows = ChatKey.objects.filter(chat_id__in=missing).values_list("chat_id", "master_key_id", "wrapped")
+    rows = _chat_keys().filter(chat_id__in=missing).values_list("chat_id", "master_key_id", "wrapped")
     for chat_id, master_key_id, wrapped in rows:
         try:
             _cache.put(chat_id, _unwrap(master_key_id, wrapped))
@@ -112,11 +117,9 @@ def cipher(chat_id: UUID) -> AESGCM:
     Raises `KeyDestroyed`, `UnknownMasterKey` when its master key is not configured, and `DecryptionError` when its
     wrapped key was altered.
     """
-    from messaging.models import ChatKey  # noqa: PLC0415
-
     found = _cache.get(chat_id)
     if found is None:
-        row = ChatKey.objects.filter(chat_id=chat_id).values_list("master_key_id", "wrapped").first()
+        row = _chat_keys().filter(chat_id=chat_id).values_list("master_key_id", "wrapped").first()
         if row is None:
             raise KeyDestroyed(str(chat_id))
         found = _unwrap(*row)

@@ -5,8 +5,8 @@
  * lock, and the others take what it has stored.
  */
 
+import { call } from "../api/call";
 import { ApiError, Unreachable } from "../api/errors";
-import { call } from "../api/rest";
 import type { Tokens } from "../api/types";
 import { alone } from "./lock";
 
