@@ -144,6 +144,7 @@ def test_edit_delete_and_reload(ada: Person, bob: Person) -> None:
     ada.say("never mind")
     bob.open_first_chat()
     bob.sees("never mind")
+    expect(ada.page.get_by_text("sending…")).to_have_count(0)
 
     ada.page.get_by_text("never mind").last.hover()
     ada.page.once("dialog", lambda dialog: dialog.accept())

@@ -205,6 +205,26 @@ describe("pages", () => {
   });
 });
 
+describe("what came while a page was loading", () => {
+  const page = { chat: entry(), messages: [], hasMore: false, rev: 0 };
+
+  it("counts as missing, also when the next message follows it", () => {
+    const before = applyMessage(applyInbox(signedIn, [entry()]), message(1), true);
+    const opened = applyNewest(before, page);
+    const next = applyMessage(opened, message(2), true);
+    expect(hasGap(chatOf(opened))).toBe(true);
+    expect([chatOf(next).rev, hasGap(chatOf(next))]).toEqual([0, true]);
+    const closed = chatOf(applyChanges(next, "chat", { messages: [message(1), message(2)], rev: 2 }));
+    expect([closed.rev, hasGap(closed), closed.messages.length]).toEqual([2, false, 2]);
+  });
+
+  it("counts as missing when only its number is known", () => {
+    const told = withChat(loaded(3), "chat", (chat) => ({ ...chat, latest: 5 }));
+    const next = applyMessage(told, message(4), true);
+    expect([chatOf(next).rev, hasGap(chatOf(next))]).toEqual([4, true]);
+  });
+});
+
 describe("receipts and presence", () => {
   it("only lets watermarks grow", () => {
     let state = applyReceipt(loaded(3), { chatId: "chat", userId: "bob", deliveredSeq: 3, readSeq: 2 });

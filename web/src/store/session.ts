@@ -313,7 +313,7 @@ export class Session {
       );
     } else {
       this.store.update((state) =>
-        withChat(state, chatId, (chat) => (rev > chat.rev ? { ...chat, ahead: [...chat.ahead, rev] } : chat)),
+        withChat(state, chatId, (chat) => ({ ...chat, latest: Math.max(chat.latest, rev) })),
       );
     }
     this.watchGap(chatId);

@@ -2,7 +2,7 @@
  * What this tab knows, and the pure functions that change it.
  *
  * Truth is the server's numbers: a chat holds everything up to `rev`. Changes that came early are applied and remembered
- * in `ahead`; `rev` moves on as soon as the ones between are there.
+ * in `ahead`; `rev` moves on as soon as the ones between are there. As long as it is below `latest`, something is missing.
  */
 
 import type {
@@ -32,7 +32,10 @@ export interface ChatState {
   title: string | null;
   members: Member[];
   rev: number;
+  /** Revs above `rev` that are held all the same. */
   ahead: number[];
+  /** The highest rev that was heard of, held or not. */
+  latest: number;
   messages: Message[];
   /** Whether `messages` is the newest part of the history without holes. */
   loaded: boolean;
@@ -70,6 +73,7 @@ const emptyChat = (id: string): ChatState => ({
   members: [],
   rev: 0,
   ahead: [],
+  latest: 0,
   messages: [],
   loaded: false,
   hasOlder: false,
@@ -103,7 +107,7 @@ export function advance(rev: number, ahead: number[]): { rev: number; ahead: num
 }
 
 /** Whether something between is missing. */
-export const hasGap = (chat: ChatState): boolean => chat.ahead.length > 0;
+export const hasGap = (chat: ChatState): boolean => chat.latest > chat.rev;
 
 const newer = (one: Message | null, other: Message): Message =>
   one && (one.seq > other.seq || (one.seq === other.seq && one.rev > other.rev)) ? one : other;
@@ -124,6 +128,7 @@ export function applyMessage(state: State, message: Message, live: boolean): Sta
   const next = withChat(state, message.chatId, (chat) => ({
     ...chat,
     ...advance(chat.rev, [...chat.ahead, message.rev]),
+    latest: Math.max(chat.latest, message.rev),
     ...applySystem(chat, message),
     messages: within(chat, message) ? mergeMessages(chat.messages, [message]) : chat.messages,
     lastMessage: newer(chat.lastMessage, message),
@@ -166,7 +171,7 @@ export function applyInbox(state: State, entries: InboxEntry[], openChatId = sta
   const chats = { ...state.chats };
   for (const entry of entries) {
     const known = chats[entry.id] ?? emptyChat(entry.id);
-    const overtaken = Math.max(known.rev, ...known.ahead) > entry.rev;
+    const overtaken = known.latest > entry.rev;
     chats[entry.id] = {
       ...known,
       kind: entry.kind,
@@ -174,6 +179,7 @@ export function applyInbox(state: State, entries: InboxEntry[], openChatId = sta
       members: mergeMembers(known.members, entry.members),
       lastMessage: overtaken ? known.lastMessage : entry.lastMessage,
       unread: overtaken ? known.unread : entry.unreadCount,
+      latest: Math.max(known.latest, entry.rev),
       ...(known.loaded || overtaken ? {} : { rev: entry.rev, ahead: [] }),
     };
   }
@@ -198,7 +204,14 @@ const higher = (one: Marks, other: Marks): Marks => ({
 
 /** Forgets how far a chat is known: its newest page is to come, and counts whatever its numbers are. */
 export const resetChat = (state: State, chatId: string): State =>
-  withChat(state, chatId, (chat) => ({ ...chat, loaded: false, rev: 0, ahead: [], lastMessage: null }));
+  withChat(state, chatId, (chat) => ({
+    ...chat,
+    loaded: false,
+    rev: 0,
+    ahead: [],
+    latest: 0,
+    lastMessage: null,
+  }));
 
 /** Takes the newest page. Whatever was told meanwhile and is not in it counts as missed. */
 export function applyNewest(state: State, page: ChatPage): State {
@@ -214,7 +227,8 @@ export function applyNewest(state: State, page: ChatPage): State {
       lastMessage: last ? newer(chat.lastMessage, last) : chat.lastMessage,
       outgoing: withoutSent(chat.outgoing, page.messages),
       rev: page.rev,
-      ahead: [...chat.ahead, chat.rev].filter((rev) => rev > page.rev),
+      ahead: [],
+      latest: Math.max(chat.latest, page.rev),
     };
   });
 }
@@ -240,6 +254,7 @@ export function applyChanges(
     ...chat,
     members: changes.members ? mergeMembers(chat.members, changes.members) : chat.members,
     ...advance(Math.max(chat.rev, changes.rev), chat.ahead),
+    latest: Math.max(chat.latest, changes.rev),
   }));
 }
 
