@@ -17,6 +17,7 @@ from environs import FileAwareEnv
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 MASTER_KEY_BYTES = 32
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 MINIMUM_SECRET_LENGTH = 50
 
 Mode = Literal["development", "production", "test"]
@@ -122,6 +123,9 @@ def _read(env: FileAwareEnv) -> Environment:
     log_format = env.str("PARLEY_LOG_FORMAT", "json" if production else "console")
     if log_format not in ("console", "json"):
         raise ImproperlyConfigured("PARLEY_LOG_FORMAT must be console or json.")
+    log_level = env.str("PARLEY_LOG_LEVEL", "INFO").upper()
+    if log_level not in LOG_LEVELS:
+        raise ImproperlyConfigured(f"PARLEY_LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}.")
     return Environment(
         mode=mode,
         data_dir=data_dir,
@@ -133,7 +137,7 @@ def _read(env: FileAwareEnv) -> Environment:
         https=env.bool("PARLEY_HTTPS", production),
         rate_limits=env.bool("PARLEY_RATE_LIMITS", True),
         log_format=cast("Literal['console', 'json']", log_format),
-        log_level=env.str("PARLEY_LOG_LEVEL", "INFO").upper(),
+        log_level=log_level,
         secret_key=_strong("PARLEY_SECRET_KEY", _secret(env, "PARLEY_SECRET_KEY", mode), mode),
         jwt_key=_strong("PARLEY_JWT_KEY", _secret(env, "PARLEY_JWT_KEY", mode), mode),
         master_keys=parse_master_keys(_secret(env, "PARLEY_MASTER_KEYS", mode)),

@@ -41,7 +41,7 @@ class Rule(Enum):
 # Not the members' values: two members with the same value would be one, with one counter.
 RATES = {
     Rule.REGISTER: "30/m",
-    Rule.LOGIN: "30/m",
+    Rule.LOGIN: "20/m",
     Rule.LOGIN_ACCOUNT: "30/h",
     Rule.REFRESH: "120/m",
     Rule.SEARCH: "120/m",
