@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TypeVar
+from uuid import UUID
 
 import structlog
 from django.db import DatabaseError
@@ -20,7 +21,9 @@ from django.db import DatabaseError
 from chatproject import db
 from chatproject.errors import DomainError, InternalError, Unavailable
 from messaging.drafts import Draft
+from messaging.representation import message_body
 from messaging.services import Outcome, store
+from realtime.frames import encode
 from realtime.parcels import Parcel
 from realtime.publisher import collected
 
@@ -34,10 +37,15 @@ QUEUE_LIMIT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one draft: its outcome, and the parcel of its event when the message is new."""
+    """What became of one draft: its outcome, the parcel of its event when the message is new, and the message's JSON.
+
+    The JSON is made in the database thread: the content of a message that was there already may have to be decrypted
+    with a key that is still in the database.
+    """
 
     outcome: Outcome
-    parcel: Parcel | None
+    parcel: Parcel | None = None
+    body: bytes = b""
 
 
 Reply = Callable[[Result], None]
@@ -87,7 +95,7 @@ class Batcher:
                     results, others = await loop.run_in_executor(self._executor, _store, drafts)
                 except Exception:  # whatever it was, nobody waits for ever: a retry with the same client id is safe
                     log.exception("batch.lost", drafts=len(drafts))
-                    results, others = [Result(InternalError(), None) for _ in drafts], []
+                    results, others = [Result(InternalError()) for _ in drafts], []
                 self._answer([reply for _, reply in batch], results, others)
                 self._commit.set()
                 self._commit = asyncio.Event()
@@ -115,11 +123,15 @@ def _store(drafts: Sequence[Draft]) -> tuple[list[Result], list[Parcel]]:
     with collected() as parcels:
         outcomes = _outcomes(drafts)
     by_message = {parcel.message_id: parcel for parcel in parcels if parcel.message_id is not None}
-    results = []
-    for outcome in outcomes:
-        known = not isinstance(outcome, DomainError) and not outcome.duplicate
-        results.append(Result(outcome, by_message.pop(outcome.id, None) if known else None))  # type: ignore[union-attr]
+    results = [_result(outcome, by_message) for outcome in outcomes]
     return results, [parcel for parcel in parcels if parcel.message_id is None]
+
+
+def _result(outcome: Outcome, by_message: dict[UUID, Parcel]) -> Result:
+    if isinstance(outcome, DomainError):
+        return Result(outcome)
+    parcel = None if outcome.duplicate else by_message.pop(outcome.id, None)
+    return Result(outcome, parcel, parcel.data if parcel else encode(message_body(outcome)))
 
 
 def _outcomes(drafts: Sequence[Draft]) -> list[Outcome]:

@@ -12,7 +12,6 @@ from structlog.contextvars import bound_contextvars
 from chatproject.errors import DomainError, InternalError
 from chatproject.ids import uuid7
 from chatproject.limits import Rule
-from messaging.representation import message_body
 from realtime import frames
 from realtime.batcher import Result
 from realtime.commands import COMMANDS, draft_of
@@ -68,9 +67,7 @@ async def _send_message(engine: Engine, socket: Socket, frame: frames.ClientFram
             _fail(socket, frame.id, outcome, event=SEND, started=started)
             return
         if frame.id is not None:
-            body = result.parcel.data if result.parcel else frames.encode(message_body(outcome))
-            answer = {"message": msgspec.Raw(body), "duplicate": outcome.duplicate}
-            socket.ack(frame.id, answer)
+            socket.ack(frame.id, {"message": msgspec.Raw(result.body), "duplicate": outcome.duplicate})
         engine.typists.stop(outcome.chat_id, socket.user_id)
         _log(socket, SEND, started, code="duplicate" if outcome.duplicate else "ok")
 

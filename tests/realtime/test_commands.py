@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts import tokens
 from accounts.models import Session, User
 from chatproject.ids import uuid7
-from messaging import services
+from messaging import keys, services
 from messaging.models import Chat, Membership, Message
 from realtime.engine import Engine
 from tests.realtime.client import Client
@@ -98,6 +98,18 @@ async def test_sending_again_after_no_ack(live: Engine, trio: Trio, chat: Chat, 
     assert again["message"]["content"] == "once"
     assert await on_bob.events() == []
     assert await live.in_database(Message.objects.count) == 1
+
+
+async def test_sending_again_after_a_restart(trio: Trio, chat: Chat) -> None:
+    """A process that has just started has no key in memory; the first message is decrypted and acked all the same."""
+    on_ada, _, _ = trio
+    client_id = str(uuid7())
+    first = await say(on_ada, chat, "once", clientId=client_id)
+    keys.forget()
+
+    again = await on_ada.ok("message:send", {"chatId": str(chat.id), "content": "once", "clientId": client_id})
+
+    assert again == {"message": first, "duplicate": True}
 
 
 async def test_what_cannot_be_sent(live: Engine, trio: Trio, chat: Chat, ada: Person, bob: Person) -> None:
