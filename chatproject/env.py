@@ -123,7 +123,7 @@ def _read(env: FileAwareEnv) -> Environment:
     log_format = env.str("PARLEY_LOG_FORMAT", "json" if production else "console")
     if log_format not in ("console", "json"):
         raise ImproperlyConfigured("PARLEY_LOG_FORMAT must be console or json.")
-    log_level = env.str("PARLEY_LOG_LEVEL", "INFO").upper()
+    log_level = env.str("PARLEY_LOG_LEVEL", "DEBUG" if mode == "test" else "INFO").upper()
     if log_level not in LOG_LEVELS:
         raise ImproperlyConfigured(f"PARLEY_LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}.")
     return Environment(

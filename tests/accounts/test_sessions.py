@@ -10,6 +10,7 @@ from threading import Barrier
 import pytest
 import time_machine
 from django.conf import settings
+from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
@@ -256,3 +257,15 @@ def test_records_of_dead_sessions_can_be_forgotten(ada: SignedIn) -> None:
     assert sessions.forget_dead_sessions(before=now - timedelta(days=90)) == 2
 
     assert {session.pk for session in Session.objects.all()} == {session_of(x.tokens).pk for x in (live, recent)}
+
+
+def test_the_daily_sweep_says_what_it_removed(ada: SignedIn, capsys: pytest.CaptureFixture[str]) -> None:
+    """An operator's timer calls it; what ended lately stays for the person to see."""
+    old, recent = (session_of(services.sign_in(username="ada", password=PASSWORD).tokens) for _ in range(2))
+    Session.objects.filter(pk=old.pk).update(ended_at=timezone.now() - timedelta(days=91))
+    Session.objects.filter(pk=recent.pk).update(ended_at=timezone.now() - timedelta(days=89))
+
+    call_command("sweep_sessions")
+
+    assert capsys.readouterr().out == "Removed the records of 1 sessions that ended more than 90 days ago.\n"
+    assert {session.pk for session in Session.objects.all()} == {session_of(ada.tokens).pk, recent.pk}

@@ -116,6 +116,7 @@ def test_a_secret_file_that_is_not_there(production: pytest.MonkeyPatch) -> None
     [
         ("PARLEY_ENV", "prod"),
         ("PARLEY_LOG_FORMAT", "xml"),
+        ("PARLEY_LOG_LEVEL", "loud"),
         ("PARLEY_TRUSTED_PROXIES", "one"),
         ("PARLEY_HTTPS", "maybe"),
         ("PARLEY_RATE_LIMITS", "7"),
