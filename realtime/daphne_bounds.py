@@ -28,6 +28,7 @@ OUTBOUND_BYTES = KIB * KIB
 """Bytes written and not yet taken by the peer's kernel at which the socket is closed."""
 LARGEST_BODY = max(UPLOADS.values()) + KIB * KIB
 
+INVALID_PAYLOAD = 1007
 BACKLOG = "parley.backlog"
 """The ASGI extension by which a socket's application can ask how many bytes wait for its peer."""
 READER_SECONDS = 0.01
@@ -53,10 +54,20 @@ def unsent_bytes(transport: Any) -> int:
     return int(held + getattr(inner, "_tempDataLen", 0))
 
 
+def is_utf8(payload: bytes) -> bool:
+    """Tell whether the bytes are UTF-8."""
+    try:
+        payload.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class BoundedSocket(ws_protocol.WebSocketProtocol):  # type: ignore[misc]
     """A WebSocket that buffers within bounds in both directions."""
 
     failByDrop = False  # noqa: N815  a message above autobahn's limit is answered by its close code, not by a reset
+    utf8validateIncoming = False  # noqa: N815  checked here, where it is decoded, and not twice
     _paused = False
     _shut_with: CloseCode | None = None
 
@@ -75,7 +86,11 @@ class BoundedSocket(ws_protocol.WebSocketProtocol):  # type: ignore[misc]
         super().applicationCreateWorked(application_queue)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
-        """Queue a frame for the application."""
+        """Queue a frame for the application; text that is no UTF-8 ends the socket (RFC 6455, section 8.1)."""
+        if not isBinary and not is_utf8(payload):
+            self.muted = True
+            self.sendCloseFrame(code=INVALID_PAYLOAD, reasonUtf8=b"invalid UTF-8", isReply=False)
+            return
         waiting = self.application_queue.qsize()
         if waiting >= INBOUND_LIMIT:
             self._shut(CloseCode.FLOOD)

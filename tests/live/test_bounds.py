@@ -217,3 +217,23 @@ async def test_a_body_without_a_length(live_server_process: Daphne) -> None:
     assert sent < 200 * MIB
     assert answer == b"" or answer.startswith(b"HTTP/1.1 413 ")
     assert most - before < GROWTH_KIB
+
+
+# --- Text -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("payload", [b"\xff\xfe", b'{"event":"ping","id":1,"data":{"x":"\xc3"}}', b"\xed\xa0\x80"])
+async def test_text_that_is_no_utf8(live_server_process: Daphne, pair: tuple[Talker, Talker], payload: bytes) -> None:
+    """It ends the socket with 1007 (RFC 6455, section 8.1); the other one goes on, and no traceback is in the log."""
+    on_ada, on_bob = pair
+    connection = bare_socket(live_server_process, on_ada.account)
+    with connection:
+        connection.sendall(b"\x81" + bytes([0x80 | len(payload)]) + bytes(4) + payload)
+        received = b""
+        with suppress(OSError):  # this client does not answer the close
+            while chunk := await asyncio.to_thread(connection.recv, 64 * KIB):
+                received += chunk
+
+    assert b"\x03\xefinvalid UTF-8" in received
+    assert (await on_bob.call("ping", {}))["data"] == {}
+    assert "Traceback" not in live_server_process.log
