@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
@@ -122,8 +121,8 @@ async def renew_session(engine: Engine, socket: Socket, data: frames.RenewSessio
     principal: Principal = await engine.in_database(people.authenticate_access_token, token=data.access_token)
     if (principal.user_id, principal.session_id) != (socket.user_id, socket.session_id):
         raise SessionHasEnded
-    engine.prolong(socket, principal.expires_at)
-    return {"expiresIn": max(0, int((principal.expires_at - datetime.now(UTC)).total_seconds()))}
+    socket.expires_at = principal.expires_at
+    return {"expiresIn": socket.expires_in}
 
 
 async def ping(engine: Engine, socket: Socket, data: frames.Ping) -> dict[str, Any]:

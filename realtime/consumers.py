@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -61,13 +60,12 @@ class ChatConsumer(AsyncConsumer):
             log.info("socket.closed", user_id=str(socket.user_id), code=int(socket.closing or code or 1006))
 
     async def _greet(self, socket: Socket) -> None:
-        expires_in = int((socket.expires_at - datetime.now(UTC)).total_seconds())
         socket.push_event(
             Told.HELLO,
             {
                 "userId": str(socket.user_id),
                 "sessionId": str(socket.session_id),
-                "expiresIn": max(0, expires_in),
+                "expiresIn": socket.expires_in,
                 "heartbeat": int(HEARTBEAT),
             },
         )

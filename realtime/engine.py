@@ -208,10 +208,6 @@ class Engine:
             self.typists.stop_everywhere(socket.user_id)
             self.presence.disconnected(socket.user_id)
 
-    def prolong(self, socket: Socket, expires_at: datetime) -> None:
-        """Let a socket live on with a new access token."""
-        socket.expires_at = expires_at
-
     # --- Timers -------------------------------------------------------------------------------------------------------
 
     def background(self, work: Awaitable[None]) -> None:

@@ -6,7 +6,7 @@ An event is serialised once for all of its recipients; the hub only hands the fi
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from uuid import UUID
 
 from realtime.parcels import Parcel
@@ -78,8 +78,3 @@ class Hub:
                 for socket in tuple(sockets):
                     if socket.id != origin:
                         socket.push(text)
-
-    def deliver_all(self, parcels: Iterable[Parcel]) -> None:
-        """Write several events, in their order."""
-        for parcel in parcels:
-            self.deliver(parcel)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
 from uuid import UUID
@@ -49,6 +49,11 @@ class Socket:
         self.closing: CloseCode | None = None
         self.pending_sends = 0
         self.outbox = Outbox(send, overflow=self._overflow, backlog=backlog)
+
+    @property
+    def expires_in(self) -> int:
+        """How many seconds the access token still holds; 0 once it has run out."""
+        return max(0, int((self.expires_at - datetime.now(UTC)).total_seconds()))
 
     def push(self, text: str) -> None:
         """Send a finished frame."""

@@ -6,12 +6,12 @@ from uuid import UUID
 
 from chatproject import db
 from chatproject.errors import DomainError
-from messaging import attachments, keys
+from messaging import attachments
 from messaging.drafts import check_content
 from messaging.events import MessageDeleted, MessageEvent, MessageUpdated, publish
-from messaging.models import Chat, Membership, Message, MessageType
+from messaging.models import Chat, Message, MessageType
 from messaging.representation import ReadMarks, message_body
-from messaging.selectors import MessageNotFound, message_for_member
+from messaging.selectors import MessageNotFound, message_for_member, watermarks_of
 from messaging.services import numbers
 
 
@@ -62,7 +62,7 @@ def delete_message(*, chat_id: UUID, message_id: UUID, user_id: UUID) -> Message
     message.attachment = None
     message.deleted_at = numbers.now()
     _save(message, "content", "attachment", "deleted_at")
-    if attachment_id is not None and not Message.objects.filter(attachment_id=attachment_id).exists():
+    if attachment_id is not None:
         attachments.delete(attachment_id=attachment_id)
     _announce(MessageDeleted, message)
     return message
@@ -80,12 +80,11 @@ def _own_message(*, chat_id: UUID, message_id: UUID, user_id: UUID) -> Message:
 
 def _save(message: Message, *fields: str) -> None:
     message.rev = numbers.take_for_change(message.chat_id)
-    keys.preload([message.chat_id])
     message.save(update_fields=[*fields, "rev"])
 
 
 def _announce(kind: type[MessageEvent], message: Message) -> None:
-    members = list(Membership.objects.filter(chat_id=message.chat_id))
+    members = watermarks_of(chat_id=message.chat_id)
     publish(
         kind(
             recipients=tuple(member.user_id for member in members),

@@ -1,7 +1,6 @@
 /** A group's members and what one may change about it. */
 
 import { type FormEvent, useState } from "react";
-import { reasonOf } from "../api/errors";
 import type { User } from "../api/types";
 import type { Session } from "../store/session";
 import type { ChatState } from "../store/state";
@@ -9,6 +8,7 @@ import { Avatar } from "./Avatar";
 import { Dialog } from "./Dialog";
 import { Field } from "./Field";
 import { PeoplePicker } from "./PeoplePicker";
+import { useAttempt } from "./useAttempt";
 
 interface Props {
   session: Session;
@@ -20,18 +20,9 @@ interface Props {
 export function GroupInfo({ session, chat, me, onClose }: Props) {
   const [title, setTitle] = useState(chat.title ?? "");
   const [chosen, setChosen] = useState<User[]>([]);
-  const [problem, setProblem] = useState("");
+  const { problem, attempt } = useAttempt();
   const role = chat.members.find((member) => member.userId === me.id)?.role ?? "member";
   const manages = role !== "member";
-
-  async function attempt(work: () => Promise<unknown>) {
-    setProblem("");
-    try {
-      await work();
-    } catch (error) {
-      setProblem(reasonOf(error));
-    }
-  }
 
   function rename(event: FormEvent) {
     event.preventDefault();

@@ -1,7 +1,7 @@
 /** One's own profile: picture, status, password, sessions, light or dark. */
 
 import { type FormEvent, useEffect, useState } from "react";
-import { ApiError, reasonOf } from "../api/errors";
+import { ApiError } from "../api/errors";
 import type { Session as Device, Status, User } from "../api/types";
 import type { Session } from "../store/session";
 import { Avatar } from "./Avatar";
@@ -9,6 +9,7 @@ import { Dialog } from "./Dialog";
 import { Field } from "./Field";
 import { deviceName, shortTime } from "./format";
 import { chooseTheme, chosenTheme, type Theme } from "./theme";
+import { useAttempt } from "./useAttempt";
 
 interface Props {
   session: Session;
@@ -17,17 +18,8 @@ interface Props {
 }
 
 export function Settings({ session, me, onClose }: Props) {
-  const [problem, setProblem] = useState("");
+  const { problem, attempt } = useAttempt();
   const [theme, setTheme] = useState<Theme>(chosenTheme());
-
-  async function attempt(work: () => Promise<unknown>) {
-    setProblem("");
-    try {
-      await work();
-    } catch (error) {
-      setProblem(reasonOf(error));
-    }
-  }
 
   async function setPicture(file: File | undefined) {
     if (!file) return;
