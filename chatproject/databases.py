@@ -14,8 +14,11 @@ SQLITE_OPTIONS = {
     "transaction_mode": "IMMEDIATE",
     "timeout": 20,
     # FULL: an acknowledged message survives a power cut.
+    # A checkpoint writes a page once, however often the log holds it: fewer, larger ones save a third of the writing.
+    # A statement of many rows keeps a journal of its own, which belongs in memory rather than in a file.
     "init_command": (
-        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-20000;"
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-20000; "
+        "PRAGMA wal_autocheckpoint=4000; PRAGMA temp_store=MEMORY;"
     ),
 }
 

@@ -25,6 +25,10 @@ class Event:
         """Return the JSON-ready `data` of the frame."""
         raise NotImplementedError
 
+    def encodable(self) -> Any:
+        """Return the same data in the form that is encoded quickest."""
+        return self.data()
+
 
 Publisher = Callable[[Sequence[Event]], None]
 

@@ -7,13 +7,16 @@ attribute decrypts it, so a query that never looks at the content decrypts nothi
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, overload
 from uuid import UUID
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.core import checks
 from django.core.exceptions import FieldError, ValidationError
 from django.db import models
 from django.db.models.query_utils import DeferredAttribute
+from django.utils.functional import cached_property
 
 from messaging import keys
 from messaging.crypto import DecryptionError, UnknownMasterKey, is_sealed, seal, unseal
@@ -107,16 +110,24 @@ class EncryptedField(_BinaryField):
             instance.__dict__[self.attname] = rows.values_list(self.attname, flat=True).get()
         return instance.__dict__[self.attname]  # type: ignore[no-any-return]
 
+    @cached_property
+    def _place(self) -> bytes:
+        """The `table.column` that every ciphertext of this field is bound to."""
+        return f"{self.model._meta.db_table}.{self.attname}".encode() + b"\0"
+
     def associated_data(self, instance: models.Model) -> bytes:
         """Return `table.column` and the bound ids, in their order, as the AEAD's associated data."""
-        place = f"{instance._meta.db_table}.{self.attname}".encode()
         ids: list[UUID] = [getattr(instance, name) for name in self.associated]
-        return place + b"\0" + b"".join(value.bytes for value in ids)
+        return self._place + b"".join(value.bytes for value in ids)
+
+    def seal(self, cipher: AESGCM, text: str, ids: Iterable[UUID]) -> Sealed:
+        """Encrypt text for a row that is not an instance; `ids` are the values of `associated`, in their order."""
+        return Sealed(seal(cipher, text.encode("utf-8"), self._place + b"".join([value.bytes for value in ids])))
 
     def close(self, instance: models.Model, text: str) -> Sealed:
         """Encrypt text for this row."""
-        cipher = keys.cipher(getattr(instance, self.key_of))
-        return Sealed(seal(cipher, text.encode("utf-8"), self.associated_data(instance)))
+        ids = [getattr(instance, name) for name in self.associated]
+        return self.seal(keys.cipher(getattr(instance, self.key_of)), text, ids)
 
     def open(self, instance: models.Model, value: Sealed) -> str:
         """Decrypt this row's value. Raises `Unreadable`."""

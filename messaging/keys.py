@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -90,25 +90,30 @@ def create(chat_ids: Iterable[UUID]) -> None:
     chat_keys.bulk_create(rows)
 
 
-def preload(chat_ids: Iterable[UUID]) -> set[UUID]:
-    """Fetch the ciphers of many chats with one query, and return the chats whose cipher is there.
+def preload(chat_ids: Iterable[UUID]) -> None:
+    """Fetch the ciphers of many chats with one query; `ciphers` without an answer."""
+    ciphers(set(chat_ids))
 
-    A chat whose key is missing or cannot be unwrapped is passed over, so that it does not spoil the others; `cipher`
-    tells what is wrong with it.
+
+def ciphers(chat_ids: Collection[UUID]) -> dict[UUID, AESGCM]:
+    """Return the cipher of each chat, those not in memory with one query.
+
+    A chat whose key is missing or cannot be unwrapped is left out, so that it does not spoil the others; `cipher` tells
+    what is wrong with it.
     """
-    usable = set(chat_ids)
-    missing = {chat_id for chat_id in usable if _cache.get(chat_id) is None}
+    found = {chat_id: known for chat_id in chat_ids if (known := _cache.get(chat_id)) is not None}
+    missing = [chat_id for chat_id in chat_ids if chat_id not in found]
     if not missing:
-        return usable
-    usable -= missing
+        return found
     rows = _chat_keys().filter(chat_id__in=missing).values_list("chat_id", "master_key_id", "wrapped")
     for chat_id, master_key_id, wrapped in rows:
         try:
-            _cache.put(chat_id, _unwrap(master_key_id, wrapped))
-            usable.add(chat_id)
+            found[chat_id] = _unwrap(master_key_id, wrapped)
         except (DecryptionError, UnknownMasterKey) as error:
             log.error("keys.unusable", chat_id=str(chat_id), master_key_id=master_key_id, reason=type(error).__name__)
-    return usable
+        else:
+            _cache.put(chat_id, found[chat_id])
+    return found
 
 
 def cipher(chat_id: UUID) -> AESGCM:

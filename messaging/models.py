@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from chatproject.ids import uuid7
 from messaging.fields import EncryptedField
+from messaging.indexes import MongoIndex, PresentIndex
 
 
 class ChatKind(models.TextChoices):
@@ -34,6 +35,8 @@ class Chat(models.Model):
     activity = models.UUIDField(default=uuid7, editable=False)
     """Sorts the inbox: a time-ordered id taken with each new message."""
     changed_at = models.DateTimeField(default=timezone.now, db_column="changedAt")
+    roster = models.UUIDField(default=uuid7, editable=False)
+    """Names the present set of members; `messaging.rosters` gives a new name with each change."""
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_column="createdBy"
     )
@@ -42,8 +45,7 @@ class Chat(models.Model):
     class Meta:
         db_table = "chats"
         indexes = (
-            models.Index(fields=["direct_key"], name="chats_direct_key"),
-            models.Index(fields=["activity"], name="chats_activity"),
+            MongoIndex(fields=["direct_key"], name="chats_direct_key"),
             models.Index(fields=["changed_at"], name="chats_changed_at"),
         )
 
@@ -97,7 +99,7 @@ class Membership(models.Model):
     class Meta:
         db_table = "memberships"
         constraints = (models.UniqueConstraint(fields=["chat", "user"], name="memberships_chat_user_unique"),)
-        indexes = (models.Index(fields=["chat", "user"], name="memberships_chat_user"),)
+        indexes = (MongoIndex(fields=["chat", "user"], name="memberships_chat_user"),)
 
     def __str__(self) -> str:
         return f"{self.user_id} in {self.chat_id}"
@@ -143,7 +145,13 @@ class Message(models.Model):
     edited_at = models.DateTimeField(null=True, blank=True, db_column="editedAt")
     deleted_at = models.DateTimeField(null=True, blank=True, db_column="deletedAt")
     attachment = models.ForeignKey(
-        "Attachment", null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_column="attachmentId"
+        "Attachment",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_column="attachmentId",
+        db_index=False,
     )
     attachment_id: UUID | None
 
@@ -155,13 +163,15 @@ class Message(models.Model):
         permissions = (("read_content", "Can read the content of messages (each reading is audited)"),)
         constraints = (
             models.UniqueConstraint(fields=["chat", "seq"], name="messages_chat_seq_unique"),
-            models.UniqueConstraint(fields=["client_id", "sender"], name="messages_client_sender_unique"),
+            # The sender first: what one person sends lies together, so that a batch of messages touches few pages.
+            models.UniqueConstraint(fields=["sender", "client_id"], name="messages_sender_client_unique"),
         )
         indexes = (
-            models.Index(fields=["chat", "seq"], name="messages_chat_seq"),
             models.Index(fields=["chat", "rev"], name="messages_chat_rev"),
-            models.Index(fields=["chat", "timestamp"], name="messages_chat_timestamp"),
-            models.Index(fields=["client_id", "sender"], name="messages_client_sender"),
+            PresentIndex(fields=["attachment"], name="messages_attachment"),
+            MongoIndex(fields=["chat", "seq"], name="messages_chat_seq"),
+            MongoIndex(fields=["chat", "timestamp"], name="messages_chat_timestamp"),
+            MongoIndex(fields=["sender", "client_id"], name="messages_sender_client"),
         )
 
     def __str__(self) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from accounts.models import User
 from accounts.representation import user_body
-from chatproject.times import rfc3339
+from chatproject.times import rfc3339, rfc3339_or_none
 from messaging.attachments import attachment_body
 from messaging.fields import Unreadable
 from messaging.models import Chat, Membership, Message, MessageType
@@ -37,28 +38,59 @@ class ReadMarks:
 NOBODY_READ = ReadMarks(())
 
 
-def message_body(message: Message, marks: ReadMarks = NOBODY_READ) -> dict[str, Any]:
-    """Return the message document of docs/protocol.md. A tampered content is told by `unreadable`, never raised."""
+class MessageDocument(msgspec.Struct, frozen=True, rename="camel"):
+    """The message document of docs/protocol.md, field by field. Encoded as JSON as it is; ids become text there."""
+
+    id: UUID
+    chat_id: UUID
+    sender_id: UUID
+    receiver_id: UUID | None
+    content: str | None
+    type: str
+    timestamp: str
+    read: bool
+    seq: int
+    rev: int
+    client_id: UUID
+    edited_at: str | None
+    deleted_at: str | None
+    attachment: dict[str, Any] | None
+    system: dict[str, Any] | None
+    unreadable: bool
+
+
+def message_document(message: Message, marks: ReadMarks = NOBODY_READ) -> MessageDocument:
+    """Return a message as every door shows it. A tampered content is told by `unreadable`, never raised."""
     content, system, unreadable = _content(message)
     attachment = message.attachment if message.attachment_id else None
-    return {
-        "id": str(message.id),
-        "chatId": str(message.chat_id),
-        "senderId": str(message.sender_id),
-        "receiverId": str(message.receiver_id) if message.receiver_id else None,
-        "content": content,
-        "type": str(message.type),
-        "timestamp": rfc3339(message.timestamp),
-        "read": marks.read_by_others(message),
-        "seq": message.seq,
-        "rev": message.rev,
-        "clientId": str(message.client_id),
-        "editedAt": rfc3339(message.edited_at) if message.edited_at else None,
-        "deletedAt": rfc3339(message.deleted_at) if message.deleted_at else None,
-        "attachment": attachment_body(attachment) if attachment else None,
-        "system": system,
-        "unreadable": unreadable,
-    }
+    return MessageDocument(
+        message.id,
+        message.chat_id,
+        message.sender_id,
+        message.receiver_id,
+        content,
+        message.type,
+        rfc3339(message.timestamp),
+        marks.read_by_others(message),
+        message.seq,
+        message.rev,
+        message.client_id,
+        rfc3339_or_none(message.edited_at),
+        rfc3339_or_none(message.deleted_at),
+        attachment_body(attachment) if attachment else None,
+        system,
+        unreadable,
+    )
+
+
+def message_body(message: Message, marks: ReadMarks = NOBODY_READ) -> dict[str, Any]:
+    """Return the message document as plain JSON-ready values."""
+    return builtins_of(message_document(message, marks))
+
+
+def builtins_of(document: MessageDocument) -> dict[str, Any]:
+    """Return a document as plain JSON-ready values."""
+    return cast("dict[str, Any]", msgspec.to_builtins(document))
 
 
 def _content(message: Message) -> tuple[str | None, dict[str, Any] | None, bool]:

@@ -21,7 +21,7 @@ from django.db import DatabaseError
 from chatproject import db
 from chatproject.errors import DomainError, InternalError, Unavailable
 from messaging.drafts import Draft
-from messaging.representation import message_body
+from messaging.representation import message_document
 from messaging.services import Outcome, store
 from realtime.frames import encode
 from realtime.parcels import Parcel
@@ -131,7 +131,7 @@ def _result(outcome: Outcome, by_message: dict[UUID, Parcel]) -> Result:
     if isinstance(outcome, DomainError):
         return Result(outcome)
     parcel = None if outcome.duplicate else by_message.pop(outcome.id, None)
-    return Result(outcome, parcel, parcel.data if parcel else encode(message_body(outcome)))
+    return Result(outcome, parcel, parcel.data if parcel else encode(message_document(outcome)))
 
 
 def _outcomes(drafts: Sequence[Draft]) -> list[Outcome]:

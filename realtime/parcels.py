@@ -53,7 +53,7 @@ _decoder = msgspec.msgpack.Decoder(list[_Wire])
 
 def pack(event: Event) -> Parcel:
     """Serialise an event."""
-    data = encode_json(event.data())
+    data = encode_json(event.encodable())
     return Parcel(
         recipients=event.recipients,
         text=event_frame(event.name, msgspec.Raw(data)),

@@ -10,7 +10,7 @@ from messaging import attachments
 from messaging.drafts import check_content
 from messaging.events import MessageDeleted, MessageEvent, MessageUpdated, publish
 from messaging.models import Chat, Message, MessageType
-from messaging.representation import ReadMarks, message_body
+from messaging.representation import ReadMarks, message_document
 from messaging.selectors import MessageNotFound, message_for_member, watermarks_of
 from messaging.services import numbers
 
@@ -89,6 +89,6 @@ def _announce(kind: type[MessageEvent], message: Message) -> None:
         kind(
             recipients=tuple(member.user_id for member in members),
             message_id=message.id,
-            body=message_body(message, ReadMarks(members)),
+            body=message_document(message, ReadMarks(members)),
         )
     )

@@ -12,7 +12,7 @@ from uuid import UUID
 from accounts import selectors as people
 from chatproject import db
 from chatproject.errors import DomainError, InvalidInput
-from messaging import attachments, keys
+from messaging import attachments, keys, rosters
 from messaging.drafts import Draft
 from messaging.events import ChatRemoved, publish
 from messaging.models import Chat, ChatKind, Membership, MessageType, Role
@@ -109,6 +109,7 @@ def add_members(*, chat_id: UUID, user_id: UUID, new_ids: Sequence[UUID]) -> Cha
         Membership(chat_id=chat_id, user_id=one, delivered_seq=chat.counter, read_seq=chat.counter)
         for one in added
     )
+    rosters.renew(chat_id)  # bulk_create tells nobody
     _tell(chat_id, user_id, "added", about=added)
     return Chat.objects.get(id=chat_id)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from uuid import UUID
 
 from django.db.models import F
 from django.utils import timezone
 
+from chatproject import db
 from chatproject.ids import uuid7
 from messaging.models import Chat
 
@@ -20,16 +21,22 @@ def now() -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-def take_for_messages(wanted: Mapping[UUID, int]) -> dict[UUID, Chat]:
-    """Take `wanted[chat]` numbers for new messages; each chat comes back with its counter at the last of them.
+def read(chat_ids: Collection[UUID]) -> dict[UUID, Chat]:
+    """Return the chats with their counters, which stay as they are until the open transaction ends."""
+    rows = Chat.objects.filter(id__in=chat_ids).only("id", "kind", "counter", "roster")
+    return {chat.id: chat for chat in db.locked(rows)} if chat_ids else {}
 
-    The update locks the chats' rows until the transaction ends, so numbers are dense and commits follow their order.
-    Chats that take as many numbers share one statement; they are updated in the order of their ids, against deadlocks.
+
+def take_for_messages(wanted: Mapping[UUID, int], *, moment: datetime) -> None:
+    """Take the next `wanted[chat]` numbers for new messages, of chats that were `read` in this transaction.
+
+    The rows are kept until the transaction ends, so numbers are dense and commits follow their order. Chats that take
+    as many numbers share one statement.
     """
     by_count: dict[int, list[UUID]] = defaultdict(list)
     for chat_id, count in wanted.items():
         by_count[count].append(chat_id)
-    activity, moment = uuid7(), now()
+    activity = uuid7()
     for count in sorted(by_count):
         Chat.objects.filter(id__in=sorted(by_count[count])).update(
             counter=F("counter") + count,
@@ -37,7 +44,6 @@ def take_for_messages(wanted: Mapping[UUID, int]) -> dict[UUID, Chat]:
             activity=activity,
             changed_at=moment,
         )
-    return Chat.objects.in_bulk(list(wanted))
 
 
 def take_for_change(chat_id: UUID) -> int:

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from chatproject.ids import uuid7
 from messaging.models import Chat
 from messaging.services import numbers
 from tests.messaging.conftest import Person, open_direct, open_group
 
 
 def test_messages_take_a_run_of_numbers(ada: Person, grace: Person, alan: Person) -> None:
-    """Each chat comes back at the last number that it was asked for."""
+    """Each chat stands at the last number that was taken."""
     one, other, third = open_direct(ada, grace), open_direct(ada, alan), open_group(ada, grace, alan)
     base = Chat.objects.get(id=third.id).counter
 
-    taken = numbers.take_for_messages({one.id: 3, other.id: 1, third.id: 3})
+    numbers.take_for_messages({one.id: 3, other.id: 1, third.id: 3}, moment=numbers.now())
 
+    taken = numbers.read([one.id, other.id, third.id])
     assert {chat_id: chat.counter for chat_id, chat in taken.items()} == {one.id: 3, other.id: 1, third.id: base + 3}
     assert all(chat.last_seq == chat.counter for chat in taken.values())
+
+
+def test_chats_are_read_with_their_counters(ada: Person, grace: Person) -> None:
+    """A chat that is not there is left out; nothing asked for takes no query."""
+    chat = open_direct(ada, grace)
+
+    assert numbers.read([chat.id, uuid7()]) == {chat.id: chat}
+    assert numbers.read([]) == {}
 
 
 def test_a_change_takes_one_number_and_no_place(ada: Person, grace: Person) -> None:
     """The counter moves on, the newest message stays the newest, and the inbox keeps its order."""
     chat = open_direct(ada, grace)
-    numbers.take_for_messages({chat.id: 2})
+    numbers.take_for_messages({chat.id: 2}, moment=numbers.now())
     before = Chat.objects.get(id=chat.id)
 
     assert numbers.take_for_change(chat.id) == 3
@@ -37,7 +47,7 @@ def test_messages_move_a_chat_to_the_top(ada: Person, grace: Person, alan: Perso
     """Activity grows with each new message, and the change is dated."""
     one, other = open_direct(ada, grace), open_direct(ada, alan)
 
-    numbers.take_for_messages({one.id: 1})
+    numbers.take_for_messages({one.id: 1}, moment=numbers.now())
 
     moved = Chat.objects.get(id=one.id)
     assert moved.activity > Chat.objects.get(id=other.id).activity

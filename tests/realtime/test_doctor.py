@@ -185,8 +185,9 @@ def test_a_missing_master_key(doctor: Doctor) -> None:
     now = "2026-01-01 00:00:00"
     change(
         doctor,
-        'INSERT INTO chats (_id, kind, counter, "lastSeq", activity, "changedAt", "createdAt") VALUES (?,?,?,?,?,?,?)',
-        *(chat_id, "group", 0, 0, chat_id, now, now),
+        'INSERT INTO chats (_id, kind, counter, "lastSeq", activity, roster, "changedAt", "createdAt") '
+        "VALUES (?,?,?,?,?,?,?,?)",
+        *(chat_id, "group", 0, 0, chat_id, chat_id, now, now),
     )
     change(
         doctor,
