@@ -14,12 +14,11 @@ django_application = get_asgi_application()
 from channels.routing import ProtocolTypeRouter  # noqa: E402  Django has to be set up before apps are imported
 
 from chatproject.body_limit import BodyLimit  # noqa: E402
-from realtime import autobahn_costs, daphne_bounds  # noqa: E402
+from realtime import daphne_bounds  # noqa: E402
 from realtime.engine import engine  # noqa: E402
 from realtime.routing import websocket_application  # noqa: E402
 
 daphne_bounds.install(on_shutdown=engine.stop)
-autobahn_costs.install()
 
 _by_protocol = ProtocolTypeRouter(
     {"http": BodyLimit(django_application), "websocket": websocket_application}  # type: ignore[arg-type]

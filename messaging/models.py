@@ -155,9 +155,6 @@ class Message(models.Model):
     )
     attachment_id: UUID | None
 
-    duplicate = False
-    """Set by `services.store` on a message that an earlier draft with the same client id had stored."""
-
     class Meta:
         db_table = "messages"
         permissions = (("read_content", "Can read the content of messages (each reading is audited)"),)

@@ -39,7 +39,10 @@ class Roster:
 
     def other_than(self, user_id: UUID) -> UUID | None:
         """Return the first member who is somebody else."""
-        return next((one for one in self.members if one != user_id), None)
+        for one in self.members:
+            if one is not user_id and one != user_id:
+                return one
+        return None
 
 
 class _Memory:

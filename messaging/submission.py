@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from messaging.drafts import Draft, check
-from messaging.models import Message
-from messaging.services.storing import store_one
+from messaging.services.storing import Stored, store_one
 
-Writer = Callable[[Draft], Message]
+Writer = Callable[[Draft], Stored]
 
 _writer: Writer = store_one
 
@@ -22,6 +21,6 @@ def set_writer(writer: Writer | None) -> None:
     _writer = writer or store_one
 
 
-def submit(draft: Draft) -> Message:
+def submit(draft: Draft) -> Stored:
     """Check and store a client's draft. Raises its `DomainError`. Returns after the commit."""
     return _writer(check(draft))

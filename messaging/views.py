@@ -149,7 +149,7 @@ class MessageViewSet(viewsets.ViewSet):
         """Send a message."""
         spend(Rule.SEND, _caller(request))
         body = parse(SendSerializer, request.data)
-        message = submit(
+        stored = submit(
             Draft(
                 sender_id=_caller(request),
                 chat_id=body.get("chatId"),
@@ -160,7 +160,7 @@ class MessageViewSet(viewsets.ViewSet):
                 attachment_id=body.get("attachmentId"),
             )
         )
-        return self._message(message, status=200 if message.duplicate else 201)
+        return Response(representation.builtins_of(stored.message), status=200 if stored.duplicate else 201)
 
     @schema.edit_message
     def partial_update(self, request: Request, chat_id: str, message_id: str) -> Response:
@@ -186,9 +186,9 @@ class MessageViewSet(viewsets.ViewSet):
         )
         return self._message(message)
 
-    def _message(self, message: Message, status: int = 200) -> Response:
+    def _message(self, message: Message) -> Response:
         marks = representation.ReadMarks(selectors.watermarks_of(chat_id=message.chat_id))
-        return Response(representation.message_body(message, marks), status=status)
+        return Response(representation.message_body(message, marks))
 
 
 def _client_id(request: Request, body: dict[str, Any]) -> UUID:

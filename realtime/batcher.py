@@ -21,7 +21,6 @@ from django.db import DatabaseError
 from chatproject import db
 from chatproject.errors import DomainError, InternalError, Unavailable
 from messaging.drafts import Draft
-from messaging.representation import message_document
 from messaging.services import Outcome, store
 from realtime.frames import encode
 from realtime.parcels import Parcel
@@ -49,16 +48,18 @@ class Result:
 
 
 Reply = Callable[[Result], None]
-Deliver = Callable[[Sequence[Parcel]], None]
+Deliver = Callable[[Parcel], None]
+Forward = Callable[[Sequence[Parcel]], None]
 
 
 class Batcher:
     """Feeds `services.store`, one batch at a time."""
 
-    def __init__(self, *, executor: Executor, deliver: Deliver) -> None:
-        """`executor` has the one thread that writes; `deliver` sends parcels to sockets, here and elsewhere."""
+    def __init__(self, *, executor: Executor, deliver: Deliver, forward: Forward) -> None:
+        """`executor` has the one thread that writes; `deliver` tells sockets here, `forward` the other processes."""
         self._executor = executor
         self._deliver = deliver
+        self._forward = forward
         self._waiting: deque[tuple[Draft, Reply]] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._commit = asyncio.Event()
@@ -104,11 +105,16 @@ class Batcher:
 
     def _answer(self, replies: Sequence[Reply], results: Sequence[Result], others: Sequence[Parcel]) -> None:
         """Ack each message and announce it before the next one, so that a client sees its chat's numbers in order."""
-        self._safely(self._deliver, others)
+        parcels = list(others)
+        for parcel in others:
+            self._safely(self._deliver, parcel)
         for reply, result in zip(replies, results, strict=True):
             self._safely(reply, result)
             if result.parcel is not None:
-                self._safely(self._deliver, [result.parcel])
+                self._safely(self._deliver, result.parcel)
+                parcels.append(result.parcel)
+        if parcels:
+            self._safely(self._forward, parcels)
 
     @staticmethod
     def _safely(step: Callable[[A], None], argument: A) -> None:
@@ -130,8 +136,8 @@ def _store(drafts: Sequence[Draft]) -> tuple[list[Result], list[Parcel]]:
 def _result(outcome: Outcome, by_message: dict[UUID, Parcel]) -> Result:
     if isinstance(outcome, DomainError):
         return Result(outcome)
-    parcel = None if outcome.duplicate else by_message.pop(outcome.id, None)
-    return Result(outcome, parcel, parcel.data if parcel else encode(message_document(outcome)))
+    parcel = None if outcome.duplicate else by_message.pop(outcome.message.id, None)
+    return Result(outcome, parcel, parcel.data if parcel else encode(outcome.message))
 
 
 def _outcomes(drafts: Sequence[Draft]) -> list[Outcome]:

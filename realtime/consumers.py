@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -14,16 +15,13 @@ from channels.consumer import AsyncConsumer
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from realtime.catalogue import Told
-from realtime.daphne_bounds import BACKLOG
-from realtime.dispatch import handle
+from realtime.dispatch import PENDING_SENDS, handle, handle_at_once
 from realtime.engine import HEARTBEAT, Engine
 from realtime.engine import engine as process_engine
+from realtime.outbox import WIRE
 from realtime.sockets import CloseCode, Socket
 
 log = structlog.get_logger("parley.socket")
-
-PENDING_SENDS = 64
-"""Messages of one socket under way to the database; its next frame waits for a commit."""
 
 
 class ChatConsumer(AsyncConsumer):
@@ -41,12 +39,13 @@ class ChatConsumer(AsyncConsumer):
         if refusal is not None:
             await send({"type": "websocket.close", "code": int(refusal), "reason": refusal.name.lower()})
             return
+        wire = scope.get("extensions", {}).get(WIRE)
         socket = Socket(
             user_id=principal.user_id,
             session_id=principal.session_id,
             expires_at=principal.expires_at,
             send=send,
-            backlog=scope.get("extensions", {}).get(BACKLOG, lambda: 0),
+            wire=wire,
         )
         clear_contextvars()
         bind_contextvars(socket=socket.id)
@@ -54,8 +53,12 @@ class ChatConsumer(AsyncConsumer):
         code: int | None = None
         try:
             await self._greet(socket)
+            if wire is not None:
+                wire.take = partial(handle_at_once, self.engine, socket)
             code = await self._serve(socket, receive)
         finally:
+            if wire is not None:
+                wire.take = None
             self.engine.leave(socket)
             log.info("socket.closed", user_id=str(socket.user_id), code=int(socket.closing or code or 1006))
 
@@ -79,10 +82,12 @@ class ChatConsumer(AsyncConsumer):
                 return int(message.get("code") or 1005)
             if socket.closing is not None:
                 continue
+            socket.busy = True
             while socket.pending_sends >= PENDING_SENDS:
                 await self.engine.batcher.committed()
             text = message.get("text")
             await handle(self.engine, socket, message.get("bytes") or b"" if text is None else text)
+            socket.busy = False
 
 
 class NoSuchPath(AsyncConsumer):

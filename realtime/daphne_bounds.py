@@ -1,4 +1,4 @@
-"""Bounds what Daphne 4 would buffer without end: the only place that knows Daphne, Twisted and autobahn from inside.
+"""Bounds what Daphne 4 would buffer without end. With `realtime.daphne_wire` it is all that knows Daphne from inside.
 
 Daphne writes to a peer that does not read until memory is gone, queues inbound frames as fast as they come, and takes a
 whole request body before the application sees the request. Here a socket's reading pauses while its frames wait to be
@@ -18,19 +18,17 @@ from daphne import http_protocol, server, ws_protocol
 from twisted.internet.defer import Deferred
 
 from chatproject.body_limit import KIB, UPLOADS
+from realtime.daphne_wire import OUTBOUND_BYTES, PlainSocket, unsent_bytes
+from realtime.outbox import WIRE
 from realtime.sockets import CloseCode
 
 INBOUND_FRAMES = 64
 """Frames waiting to be handled at which reading pauses."""
 INBOUND_LIMIT = 1024
 """Frames waiting at which the socket is closed: one read can bring more than the pause can stop."""
-OUTBOUND_BYTES = KIB * KIB
-"""Bytes written and not yet taken by the peer's kernel at which the socket is closed."""
 LARGEST_BODY = max(UPLOADS.values()) + KIB * KIB
 
 INVALID_PAYLOAD = 1007
-BACKLOG = "parley.backlog"
-"""The ASGI extension by which a socket's application can ask how many bytes wait for its peer."""
 READER_SECONDS = 0.01
 """How often a waiting answer looks whether its reader has caught up."""
 STALLED_SECONDS = 20.0
@@ -47,23 +45,7 @@ _REFUSAL = (
 )
 
 
-def unsent_bytes(transport: Any) -> int:
-    """Return how much a Twisted TCP transport holds for its peer."""
-    inner = getattr(transport, "transport", transport)  # a TLS wrapper holds the TCP transport
-    held = len(getattr(inner, "dataBuffer", b"")) - getattr(inner, "offset", 0)
-    return int(held + getattr(inner, "_tempDataLen", 0))
-
-
-def is_utf8(payload: bytes) -> bool:
-    """Tell whether the bytes are UTF-8."""
-    try:
-        payload.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-class BoundedSocket(ws_protocol.WebSocketProtocol):  # type: ignore[misc]
+class BoundedSocket(PlainSocket):
     """A WebSocket that buffers within bounds in both directions."""
 
     failByDrop = False  # noqa: N815  a message above autobahn's limit is answered by its close code, not by a reset
@@ -86,29 +68,40 @@ class BoundedSocket(ws_protocol.WebSocketProtocol):  # type: ignore[misc]
         super().applicationCreateWorked(application_queue)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
-        """Queue a frame for the application; text that is no UTF-8 ends the socket (RFC 6455, section 8.1)."""
-        if not isBinary and not is_utf8(payload):
-            self.muted = True
-            self.sendCloseFrame(code=INVALID_PAYLOAD, reasonUtf8=b"invalid UTF-8", isReply=False)
+        """Offer a text to the application at once, or queue it; what is no UTF-8 ends the socket (section 8.1)."""
+        text: str | None = None
+        if not isBinary:
+            try:
+                text = payload.decode("utf-8")
+            except UnicodeDecodeError:
+                self.muted = True
+                self.sendCloseFrame(code=INVALID_PAYLOAD, reasonUtf8=b"invalid UTF-8", isReply=False)
+                return
+        if self.muted:
             return
+        self.last_ping = time.time()
         waiting = self.application_queue.qsize()
+        if text is not None and not waiting and self.take is not None and self.take(text):
+            return
         if waiting >= INBOUND_LIMIT:
             self._shut(CloseCode.FLOOD)
-        super().onMessage(payload, isBinary)
-        if waiting >= INBOUND_FRAMES and not self._paused and not self.muted:
+            return
+        kind, content = ("bytes", payload) if text is None else ("text", text)
+        self.application_queue.put_nowait({"type": "websocket.receive", kind: content})
+        if waiting >= INBOUND_FRAMES and not self._paused:
             self._paused = True
             self.transport.pauseProducing()
 
     def serverSend(self, content: str | bytes, binary: bool = False) -> None:  # noqa: N802
-        """Write a frame, unless the peer has stopped reading."""
-        if self.backlog() > OUTBOUND_BYTES:
-            self._shut(CloseCode.SLOW_CONSUMER)
-        if self.state not in (self.STATE_CLOSING, self.STATE_CLOSED):  # autobahn raises at those
+        """Write a frame for an application that does not use the wire itself."""
+        if isinstance(content, str) and not binary:
+            self.write(content)
+        elif self.state == self.STATE_OPEN:
             super().serverSend(content, binary)
 
-    def backlog(self) -> int:
-        """Return the bytes that wait for the peer; none once the socket is closing."""
-        return unsent_bytes(self.transport) if self.state == self.STATE_OPEN else 0
+    def overrun(self) -> None:
+        """Close: what the peer missed it will get by its cursors when it comes back."""
+        self._shut(CloseCode.SLOW_CONSUMER)
 
     def serverClose(self, code: int | None = None) -> None:  # noqa: N802
         """Close with the name of the code as its reason, which Daphne drops, and with 1012, which autobahn refuses."""
@@ -191,9 +184,9 @@ def install(*, on_shutdown: Callable[[], Coroutine[Any, Any, None]]) -> None:
     create_application = server.Server.create_application
     handle_reply = server.Server.handle_reply
 
-    def create_with_backlog(self: server.Server, protocol: Any, scope: dict[str, Any]) -> Any:
+    def create_with_wire(self: server.Server, protocol: Any, scope: dict[str, Any]) -> Any:
         if isinstance(protocol, BoundedSocket):
-            scope["extensions"] = {BACKLOG: protocol.backlog}
+            scope["extensions"] = {WIRE: protocol}
         return create_application(self, protocol, scope)
 
     async def reply_and_wait(self: server.Server, protocol: Any, message: dict[str, Any]) -> None:
@@ -216,7 +209,7 @@ def install(*, on_shutdown: Callable[[], Coroutine[Any, Any, None]]) -> None:
         return drained
 
     server.Server.kill_all_applications = drain_and_kill
-    server.Server.create_application = create_with_backlog
+    server.Server.create_application = create_with_wire
     server.Server.handle_reply = reply_and_wait
     ws_protocol.WebSocketFactory.protocol = BoundedSocket
     http_protocol.WebRequest = BoundedRequest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,16 @@ from realtime.commands import COMMANDS, draft_of
 from realtime.sockets import Socket
 
 if TYPE_CHECKING:
+    from messaging.drafts import Draft
     from realtime.engine import Engine
 
 log = structlog.get_logger("parley.socket")
 
 SEND = "message:send"
+PENDING_SENDS = 64
+"""Messages of one socket under way to the database; its next frame waits for a commit."""
+_HEAD = 64
+"""Where in a frame the event's name is looked for, before the frame is parsed for it."""
 
 
 async def handle(engine: Engine, socket: Socket, text: str | bytes) -> None:
@@ -55,20 +61,49 @@ async def handle(engine: Engine, socket: Socket, text: str | bytes) -> None:
         _log(socket, event, started, code="ok")
 
 
+def handle_at_once(engine: Engine, socket: Socket, text: str) -> bool:
+    """Take a message on the spot, where nothing is to be waited for; what is false here has to be `handle`d.
+
+    The server offers each text as it reads it: no task is woken for the one frame that chat is made of.
+    """
+    if socket.busy or socket.pending_sends >= PENDING_SENDS or socket.closing is not None or SEND not in text[:_HEAD]:
+        return False
+    if engine.limits_are_far:
+        return False
+    started = time.perf_counter()
+    try:
+        frame = frames.parse(text)
+        if frame.event != SEND:
+            return False
+        draft = draft_of(socket, frames.parse_data(frames.SendMessage, frame.data))
+    except DomainError:  # nothing has happened yet: `handle` says what is wrong with it
+        return False
+    try:
+        engine.spend_here(Rule.SEND, socket.user_id)
+        _submit(engine, socket, frame.id, draft, started)
+    except DomainError as error:
+        _fail(socket, frame.id, error, event=SEND, started=started)
+    return True
+
+
 async def _send_message(engine: Engine, socket: Socket, frame: frames.ClientFrame, started: float) -> None:
-    """Hand a message to the batcher; its ack follows the commit, while this socket's next frame is read."""
     draft = draft_of(socket, frames.parse_data(frames.SendMessage, frame.data))
     await engine.spend(Rule.SEND, socket.user_id)
+    _submit(engine, socket, frame.id, draft, started)
+
+
+def _submit(engine: Engine, socket: Socket, frame_id: frames.FrameId | None, draft: Draft, started: float) -> None:
+    """Hand a message to the batcher; its ack follows the commit, while this socket's next frame is read."""
 
     def reply(result: Result) -> None:
         socket.pending_sends -= 1
         outcome = result.outcome
         if isinstance(outcome, DomainError):
-            _fail(socket, frame.id, outcome, event=SEND, started=started)
+            _fail(socket, frame_id, outcome, event=SEND, started=started)
             return
-        if frame.id is not None:
-            socket.ack(frame.id, {"message": msgspec.Raw(result.body), "duplicate": outcome.duplicate})
-        engine.typists.stop(outcome.chat_id, socket.user_id)
+        if frame_id is not None:
+            socket.ack(frame_id, {"message": msgspec.Raw(result.body), "duplicate": outcome.duplicate})
+        engine.typists.stop(outcome.message.chat_id, socket.user_id)
         _log(socket, SEND, started, code="duplicate" if outcome.duplicate else "ok")
 
     engine.batcher.submit(draft, reply)
@@ -82,6 +117,8 @@ def _fail(socket: Socket, frame_id: frames.FrameId | None, error: DomainError, *
 
 
 def _log(socket: Socket, event: str, started: float, *, code: str) -> None:
+    if not log.is_enabled_for(logging.INFO):  # before anything is put into words: frames are many
+        return
     log.info(
         "socket.frame",
         socket_event=_known(event),

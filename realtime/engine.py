@@ -28,7 +28,7 @@ from chatproject.errors import DomainError, Unavailable
 from chatproject.events import set_publisher
 from messaging import selectors
 from messaging.drafts import Draft
-from messaging.models import Message
+from messaging.services import Stored
 from messaging.submission import set_writer
 from realtime.batcher import Batcher, Result
 from realtime.bus import Bus
@@ -73,7 +73,7 @@ class Engine:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="parley-writer")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="parley-reader")
         self.bus = Bus(receive=self._receive, recovered=self._recovered)
-        self.batcher = Batcher(executor=self._writer, deliver=self._spread)
+        self.batcher = Batcher(executor=self._writer, deliver=self._deliver, forward=self._forward)
         self.presence = Presence(
             leases=make_leases(), in_database=self.in_database, is_here=lambda one: bool(self.hub.sockets_of(one))
         )
@@ -126,19 +126,27 @@ class Engine:
         call = functools.partial(context.run, _guarded, function, *args, **kwargs)
         return self.loop.run_in_executor(self._readers, call)
 
+    @property
+    def limits_are_far(self) -> bool:
+        """Whether counting towards a limit has to wait for Redis."""
+        return bool(settings.RATELIMIT_ENABLE and settings.PARLEY_REDIS_URL)
+
     async def spend(self, rule: limits.Rule, subject: object) -> None:
         """Count one call towards a limit; counters in Redis are asked from a thread. Raises `RateLimited`."""
-        if not settings.RATELIMIT_ENABLE:
-            return
-        if settings.PARLEY_REDIS_URL:
+        if self.limits_are_far:
             await self.in_database(limits.spend, rule, subject)
         else:
+            self.spend_here(rule, subject)
+
+    def spend_here(self, rule: limits.Rule, subject: object) -> None:
+        """Count one call towards a limit in this process's memory. Raises `RateLimited`."""
+        if settings.RATELIMIT_ENABLE:
             limits.spend(rule, subject)
 
-    def submit_from_thread(self, draft: Draft) -> Message:
+    def submit_from_thread(self, draft: Draft) -> Stored:
         """Store a draft of the REST door through the batcher. Raises its `DomainError`; called in a worker thread."""
         assert self.loop is not None  # noqa: S101
-        answer: Future[Message] = Future()
+        answer: Future[Stored] = Future()
 
         def reply(result: Result) -> None:
             if isinstance(result.outcome, DomainError):
@@ -168,22 +176,29 @@ class Engine:
     def _spread(self, parcels: Sequence[Parcel]) -> None:
         """Give parcels to the sockets here, then to the other processes."""
         self._receive(parcels)
-        told = [parcel for parcel in parcels if parcel.recipients]
-        if told:
-            self.bus.send(told)
+        self._forward(parcels)
         for parcel in parcels:
             if parcel.chosen_by is not None:
                 self.background(self.presence.chosen(parcel.chosen_by))
 
+    def _forward(self, parcels: Sequence[Parcel]) -> None:
+        """Send what somebody is to be told to the other processes."""
+        told = [parcel for parcel in parcels if parcel.recipients]
+        if told:
+            self.bus.send(told)
+
     def _receive(self, parcels: Sequence[Parcel]) -> None:
-        """Write parcels to the sockets here, and end the sockets of sessions that have ended."""
         for parcel in parcels:
-            if parcel.ended_session is None:
-                self.hub.deliver(parcel)
-            else:
-                for socket in self.hub.sockets_of_session(parcel.ended_session):
-                    socket.push(parcel.text)
-                    socket.close(CloseCode.UNAUTHENTICATED)
+            self._deliver(parcel)
+
+    def _deliver(self, parcel: Parcel) -> None:
+        """Write a parcel to the sockets here, and end the sockets of a session that has ended."""
+        if parcel.ended_session is None:
+            self.hub.deliver(parcel)
+        else:
+            for socket in self.hub.sockets_of_session(parcel.ended_session):
+                socket.push(parcel.text)
+                socket.close(CloseCode.UNAUTHENTICATED)
 
     def _recovered(self) -> None:
         """Events were lost while the bus was away: show every socket where its chats stand."""

@@ -1,7 +1,7 @@
 """The way of a frame out to one socket: written at once while the server takes it, queued within bounds otherwise.
 
-An ASGI server may suspend `send` until its peer reads (uvicorn, granian) or never (Daphne, whose own bound is
-`realtime.daphne_bounds`). Both are served without a task for each frame.
+Under Daphne frames go straight to the wire (`realtime.daphne_wire`), which has its own bounds. Another ASGI server may
+suspend `send` until its peer reads (uvicorn, granian); it is served without a task for each frame.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
 from functools import partial
 from types import coroutine
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -22,28 +22,46 @@ DRAINED_BYTES = 128 * 1024
 """What may still wait for the peer when `drained` returns."""
 POLL_SECONDS = 0.02
 
+WIRE = "parley.wire"
+"""The ASGI extension that holds a socket's `Wire`, where the server has one."""
+
 Send = Callable[[MutableMapping[str, Any]], Coroutine[Any, Any, None]]
+
+
+class Wire(Protocol):
+    """A server's own end of a socket. `take` is offered each text that comes, and tells whether it took it."""
+
+    take: Callable[[str], bool] | None
+
+    def write(self, text: str) -> None:
+        """Send a text frame."""
+
+    def backlog(self) -> int:
+        """Return the bytes that wait for the peer."""
 
 
 class Outbox:
     """Sends frames in order. `overflow` is called once when more than `QUEUED_FRAMES` wait for the peer to read.
 
-    `backlog` tells how many bytes a server holds that takes every frame at once.
+    With a `wire` texts go there, and `send` is for the close alone.
     """
 
-    __slots__ = ("_backlog", "_closed", "_overflow", "_queue", "_send", "_writer")
+    __slots__ = ("_closed", "_overflow", "_queue", "_send", "_wire", "_writer")
 
-    def __init__(self, send: Send, *, overflow: Callable[[], None], backlog: Callable[[], int] = lambda: 0) -> None:
+    def __init__(self, send: Send, *, overflow: Callable[[], None], wire: Wire | None = None) -> None:
         self._send = send
         self._overflow = overflow
-        self._backlog = backlog
+        self._wire = wire
         self._queue: deque[MutableMapping[str, Any]] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._closed = False
 
     def push(self, text: str) -> None:
         """Send a text frame, now or as soon as the ones before it are gone."""
-        self._put({"type": "websocket.send", "text": text})
+        if self._wire is None:
+            self._put({"type": "websocket.send", "text": text})
+        elif not self._closed:
+            self._wire.write(text)
 
     def close(self, code: int, reason: str = "") -> None:
         """Send the close frame after what is queued; nothing goes out behind it."""
@@ -62,6 +80,9 @@ class Outbox:
         """Wait until the peer has taken what was sent, but for a rest: a long answer goes out at the peer's pace."""
         while not self._closed and (self._writer is not None or self._backlog() > DRAINED_BYTES):  # noqa: ASYNC110
             await asyncio.sleep(POLL_SECONDS)
+
+    def _backlog(self) -> int:
+        return 0 if self._wire is None else self._wire.backlog()
 
     def abandon(self) -> None:
         """Forget what is queued: the peer is gone."""

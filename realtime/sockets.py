@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
@@ -11,7 +10,7 @@ from uuid import UUID
 from chatproject.errors import DomainError
 from chatproject.ids import uuid7
 from realtime.frames import FrameId, ack_frame, error_frame, event_frame
-from realtime.outbox import Outbox, Send
+from realtime.outbox import Outbox, Send, Wire
 
 
 class CloseCode(IntEnum):
@@ -28,9 +27,23 @@ class CloseCode(IntEnum):
 
 
 class Socket:
-    """A person's connection. All of its methods belong to the event loop's thread."""
+    """A person's connection. All of its methods belong to the event loop's thread.
 
-    __slots__ = ("__weakref__", "closing", "expires_at", "id", "outbox", "pending_sends", "session_id", "user_id")
+    `busy` while a frame is being answered; the next one waits for it. `pending_sends` counts its messages on their way
+    to the database.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "busy",
+        "closing",
+        "expires_at",
+        "id",
+        "outbox",
+        "pending_sends",
+        "session_id",
+        "user_id",
+    )
 
     def __init__(
         self,
@@ -39,16 +52,17 @@ class Socket:
         session_id: UUID,
         expires_at: datetime,
         send: Send,
-        backlog: Callable[[], int] = lambda: 0,
+        wire: Wire | None = None,
     ) -> None:
-        """`expires_at` is the end of the access token that opened the socket; `backlog` see `Outbox`."""
+        """`expires_at` is the end of the access token that opened the socket; `wire` see `Outbox`."""
         self.id = str(uuid7())
         self.user_id = user_id
         self.session_id = session_id
         self.expires_at = expires_at
         self.closing: CloseCode | None = None
         self.pending_sends = 0
-        self.outbox = Outbox(send, overflow=self._overflow, backlog=backlog)
+        self.busy = False
+        self.outbox = Outbox(send, overflow=self._overflow, wire=wire)
 
     @property
     def expires_in(self) -> int:

@@ -11,10 +11,11 @@ from messaging.services.chats import (
     rename_chat,
 )
 from messaging.services.receipts import mark_delivered, mark_read
-from messaging.services.storing import Outcome, store
+from messaging.services.storing import Outcome, Stored, store
 
 __all__ = [
     "Outcome",
+    "Stored",
     "add_members",
     "change_role",
     "create_chat",

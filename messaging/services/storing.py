@@ -6,10 +6,12 @@ for its sender for ever, and a repeated draft gets the message that the first on
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -18,20 +20,30 @@ from django.db import IntegrityError
 from chatproject import db
 from chatproject.errors import DomainError, InvalidInput, Unavailable
 from chatproject.ids import uuid7
+from chatproject.times import rfc3339
 from messaging import keys, rosters
+from messaging.attachments import attachment_body
 from messaging.drafts import Draft
 from messaging.events import MessageReceived, publish
-from messaging.models import Attachment, Chat, ChatKind, Message
-from messaging.representation import message_document
+from messaging.models import Attachment, Chat, ChatKind, Message, MessageType
+from messaging.representation import MessageDocument, ReadMarks, message_document
 from messaging.rosters import Roster
-from messaging.selectors import ChatNotFound
+from messaging.selectors import ChatNotFound, watermarks_of
 from messaging.services import direct, numbers
 
-Outcome = Message | DomainError
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message that is stored, as every door shows it. `duplicate`: an earlier draft with its client id stored it."""
+
+    message: MessageDocument
+    duplicate: bool = False
+
+
+Outcome = Stored | DomainError
 
 _COLUMNS = tuple(field.attname for field in Message._meta.concrete_fields)
 _CONTENT = Message._meta.get_field("content")
-_CONTENT_PLACE = _COLUMNS.index("content")
 
 
 class ClientIdReused(DomainError):
@@ -45,7 +57,7 @@ class ClientIdReused(DomainError):
 def store(drafts: Sequence[Draft]) -> list[Outcome]:
     """Store the drafts in one transaction and return, in their order, each one's message or its error.
 
-    A message that was there already has `duplicate` set. Events are published once the transaction has committed; the
+    Events are published once the transaction has committed; the
     caller acks after this function has returned, never before.
 
     Repeated drafts are few, and the database refuses them: only then does a second transaction look for their firsts.
@@ -70,7 +82,7 @@ def _store(drafts: Sequence[Draft]) -> list[Outcome]:
     return _Batch(drafts).store(repeats_are_likely=True)
 
 
-def store_one(draft: Draft) -> Message:
+def store_one(draft: Draft) -> Stored:
     """Store a single draft. Raises its error."""
     outcome = store([draft])[0]
     if isinstance(outcome, DomainError):
@@ -173,8 +185,8 @@ class _Batch:
             if first is None:
                 continue
             if first.chat_id == self.chat_ids[place]:
-                first.duplicate = True
-                self.outcomes[place] = first
+                marks = ReadMarks(watermarks_of(chat_id=first.chat_id))
+                self.outcomes[place] = Stored(message_document(first, marks), duplicate=True)
             else:
                 self.outcomes[place] = ClientIdReused()
 
@@ -217,58 +229,69 @@ class _Batch:
             return
         wanted = Counter(self._chat_id(place) for place in places)
         moment = numbers.now()
+        shown = rfc3339(moment)
         numbers.take_for_messages(wanted, moment=moment)
         next_numbers = {chat_id: self.chats[chat_id].counter + 1 for chat_id in wanted}
-        rows = []
+        rows, events = [], []
         for place in places:
-            chat_id = self._chat_id(place)
-            message, row = self._message(self.drafts[place], chat_id, next_numbers[chat_id], moment)
+            draft, chat_id = self.drafts[place], self._chat_id(place)
+            message = self._document(draft, chat_id, next_numbers[chat_id], shown)
             next_numbers[chat_id] += 1
-            rows.append(row)
-            self.outcomes[place] = message
+            rows.append(self._row(draft, message, moment))
+            events.append(
+                MessageReceived(
+                    recipients=self.rosters[chat_id].members, message_id=message.id, body=message, origin=draft.origin
+                )
+            )
+            self.outcomes[place] = Stored(message)
         db.insert(Message, rows)
-        publish(*(self._event(place, cast("Message", self.outcomes[place])) for place in places))
+        publish(*events)
 
     def _chat_id(self, place: int) -> UUID:
         chat_id = self.chat_ids[place]
         assert chat_id is not None  # noqa: S101  drafts without a chat have their outcome by now
         return chat_id
 
-    def _message(self, draft: Draft, chat_id: UUID, number: int, moment: datetime) -> tuple[Message, list[Any]]:
-        """Return a draft's message, and its row with the content sealed."""
-        roster = self.rosters[chat_id]
+    def _document(self, draft: Draft, chat_id: UUID, number: int, timestamp: str) -> MessageDocument:
+        """Return a new message as every door shows it; nobody can have read it yet."""
         is_direct = self.chats[chat_id].kind == ChatKind.DIRECT
-        message_id = uuid7()
-        values: dict[str, Any] = {
+        is_system = draft.type == MessageType.SYSTEM
+        attachment = self.attachments[draft.attachment_id] if draft.attachment_id else None
+        return MessageDocument(
+            id=uuid7(),
+            chat_id=chat_id,
+            sender_id=draft.sender_id,
+            receiver_id=self.rosters[chat_id].other_than(draft.sender_id) if is_direct else None,
+            content="" if is_system else draft.content,
+            type=draft.type,
+            timestamp=timestamp,
+            read=False,
+            seq=number,
+            rev=number,
+            client_id=draft.client_id,
+            edited_at=None,
+            deleted_at=None,
+            attachment=attachment_body(attachment) if attachment else None,
+            system=json.loads(draft.content) if is_system else None,
+            unreadable=False,
+        )
+
+    def _row(self, draft: Draft, message: MessageDocument, moment: datetime) -> list[Any]:
+        """Return the message's row, its content sealed."""
+        chat_id, message_id, sender_id = message.chat_id, message.id, message.sender_id
+        values = {
             "id": message_id,
             "chat_id": chat_id,
-            "sender_id": draft.sender_id,
-            "receiver_id": roster.other_than(draft.sender_id) if is_direct else None,
-            "content": draft.content,
-            "type": draft.type,
+            "sender_id": sender_id,
+            "receiver_id": message.receiver_id,
+            "content": _CONTENT.seal(self.ciphers[chat_id], draft.content, (chat_id, message_id, sender_id)),
+            "type": message.type,
             "timestamp": moment,
-            "seq": number,
-            "rev": number,
-            "client_id": draft.client_id,
+            "seq": message.seq,
+            "rev": message.rev,
+            "client_id": message.client_id,
             "edited_at": None,
             "deleted_at": None,
             "attachment_id": draft.attachment_id,
         }
-        row = [values[name] for name in _COLUMNS]
-        # By position: by name, Django takes more than twice as long.
-        message = Message(*row)  # type: ignore[misc]
-        if draft.attachment_id is not None:
-            message.attachment = self.attachments[draft.attachment_id]
-        message._state.adding = False
-        row[_CONTENT_PLACE] = _CONTENT.seal(
-            self.ciphers[chat_id], draft.content, (chat_id, message_id, draft.sender_id)
-        )
-        return message, row
-
-    def _event(self, place: int, message: Message) -> MessageReceived:
-        return MessageReceived(
-            recipients=self.rosters[message.chat_id].members,
-            message_id=message.id,
-            body=message_document(message),
-            origin=self.drafts[place].origin,
-        )
+        return [values[name] for name in _COLUMNS]

@@ -20,6 +20,7 @@ from chatproject.events import Event
 from messaging import keys, services
 from messaging.drafts import Draft
 from messaging.models import Chat, Membership, Message
+from messaging.services import Outcome, Stored
 
 PASSWORD = "correct horse battery staple"
 NOWHERE = UUID("019a0000-0000-7000-8000-000000000000")
@@ -167,8 +168,13 @@ def open_group(owner: Person, *others: Person, title: str | None = "Tea round") 
 def say(sender: Person, chat: Chat, content: str = "Tea at four?", **more: Any) -> Message:
     """Store one message and return it. Fails when it is refused."""
     [outcome] = services.store([Draft(sender_id=sender.id, chat_id=chat.id, content=content, **more)])
-    assert isinstance(outcome, Message), outcome
-    return outcome
+    return row_of(outcome)
+
+
+def row_of(outcome: Outcome) -> Message:
+    """Return the row of a draft that was stored."""
+    assert isinstance(outcome, Stored), outcome
+    return Message.objects.get(id=outcome.message.id)
 
 
 def member(chat: Chat, who: Person) -> Membership:

@@ -16,7 +16,7 @@ from messaging.drafts import Draft
 from messaging.models import Chat, Membership, Message, MessageType
 from messaging.selectors import UNREAD_CAP, ChatNotFound, Cursor, InvalidCursor, MessageNotFound
 from messaging.services import numbers
-from tests.messaging.conftest import NOWHERE, Person, member, open_direct, open_group, say
+from tests.messaging.conftest import NOWHERE, Person, member, open_direct, open_group, row_of, say
 
 
 def seqs(messages: list[Message]) -> list[int]:
@@ -27,7 +27,7 @@ def seqs(messages: list[Message]) -> list[int]:
 def fill(chat: Chat, sender: Person, count: int) -> list[Message]:
     """Store many messages at once."""
     drafts = [Draft(sender_id=sender.id, chat_id=chat.id, content=f"message {number}") for number in range(count)]
-    return services.store(drafts)  # type: ignore[return-value]
+    return [row_of(one) for one in services.store(drafts)]
 
 
 def statements(read: Callable[[], Any]) -> int:

@@ -11,7 +11,7 @@ import pytest
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
-from chatproject.errors import DomainError, InvalidInput, Unavailable
+from chatproject.errors import InvalidInput, Unavailable
 from chatproject.ids import uuid7
 from messaging import keys, services
 from messaging.drafts import CONTENT_BYTES, Draft
@@ -19,10 +19,10 @@ from messaging.events import MessageReceived
 from messaging.models import Attachment, Chat, ChatKey, Membership, Message
 from messaging.representation import message_body
 from messaging.selectors import ChatNotFound
-from messaging.services import numbers, storing
+from messaging.services import Outcome, Stored, numbers, storing
 from messaging.services.direct import PersonNotFound
 from messaging.services.storing import ClientIdReused
-from tests.messaging.conftest import NOWHERE, Announced, Person, open_direct, open_group, say
+from tests.messaging.conftest import NOWHERE, Announced, Person, open_direct, open_group, row_of, say
 
 THREADS = 8
 
@@ -32,7 +32,7 @@ def draft(sender: Person, chat: Chat, content: str = "Tea?", **more: Any) -> Dra
     return Draft(sender_id=sender.id, chat_id=chat.id, content=content, **more)
 
 
-def kinds(outcomes: list[Message | DomainError]) -> list[str]:
+def kinds(outcomes: list[Outcome]) -> list[str]:
     """Return the class of each outcome."""
     return [type(one).__name__ for one in outcomes]
 
@@ -136,7 +136,13 @@ def test_one_transaction_takes_many_drafts(published: Announced, ada: Person, gr
 
     outcomes = services.store(drafts)
 
-    assert [(one.content, one.seq) for one in outcomes] == [("1", 1), ("2", 2), ("3", 1), ("4", 3), ("5", 2)]
+    assert [(one.message.content, one.message.seq) for one in outcomes] == [
+        ("1", 1),
+        ("2", 2),
+        ("3", 1),
+        ("4", 3),
+        ("5", 2),
+    ]
     assert [event.data()["content"] for event in published.events] == ["1", "2", "3", "4", "5"]
     assert len(published.batches) == 1
     assert set(published.events[2].recipients) == {ada.id, mallory.id}
@@ -168,7 +174,7 @@ def test_bad_drafts_disturb_no_other(published: Announced, ada: Person, mallory:
         ]
     )
 
-    assert kinds(outcomes) == ["ChatNotFound", "Message", "ChatNotFound", "PersonNotFound", "InvalidInput", "Message"]
+    assert kinds(outcomes) == ["ChatNotFound", "Stored", "ChatNotFound", "PersonNotFound", "InvalidInput", "Stored"]
     assert [(one.content, one.seq) for one in Message.objects.order_by("seq")] == [("first", 1), ("second", 2)]
     assert Chat.objects.get().counter == 2
     assert [event.data()["content"] for event in published.events] == ["first", "second"]
@@ -285,13 +291,13 @@ def test_a_reader_never_sees_a_number_before_the_one_below(published: Announced,
 def test_a_repeated_send_gets_the_first_message(published: Announced, ada: Person, direct: Chat) -> None:
     """The client id is what counts: nothing is stored or announced again, whatever else the retry says."""
     client_id = uuid7()
-    first = say(ada, direct, "once", client_id=client_id)
+    [first] = services.store([draft(ada, direct, "once", client_id=client_id)])
     published.clear()
 
-    again = say(ada, direct, "twice", client_id=client_id)
+    [again] = services.store([draft(ada, direct, "twice", client_id=client_id)])
 
-    assert (again.id, again.content, again.seq, again.duplicate) == (first.id, "once", 1, True)
-    assert first.duplicate is False
+    assert again == Stored(first.message, duplicate=True)
+    assert (again.message.content, first.duplicate) == ("once", False)
     assert Message.objects.count() == Chat.objects.get().counter == 1
     assert published.events == []
 
@@ -304,7 +310,7 @@ def test_a_repeat_in_the_same_batch(published: Announced, ada: Person, grace: Pe
     outcomes = services.store([repeated, Draft(sender_id=ada.id, receiver_id=grace.id, content="x"), *[repeated] * 20])
 
     assert [one.duplicate for one in outcomes] == [False, False, *[True] * 20]
-    assert len({one.id for one in outcomes}) == 2
+    assert len({one.message.id for one in outcomes}) == 2
     assert [one.seq for one in Message.objects.order_by("seq")] == [1, 2]
     assert len(published.events) == 2
 
@@ -331,7 +337,7 @@ def test_a_client_id_belongs_to_one_chat(
 
     outcomes = services.store([here, there]) if together else [*services.store([here]), *services.store([there])]
 
-    assert kinds(outcomes) == ["Message", "ClientIdReused"]
+    assert kinds(outcomes) == ["Stored", "ClientIdReused"]
     assert not Message.objects.filter(chat_id=other.id).exists()
     assert len(published.events) == 1
 
@@ -351,9 +357,11 @@ def test_parallel_retries_store_one_message(published: Announced, ada: Person, d
     """Eight devices send the same client id at once: one message, one event, seven duplicates of it."""
     client_id = uuid7()
 
-    outcomes = in_threads([lambda: say(ada, direct, client_id=client_id)] * THREADS)
+    outcomes = [
+        one for [one] in in_threads([lambda: services.store([draft(ada, direct, client_id=client_id)])] * THREADS)
+    ]
 
-    assert len({one.id for one in outcomes}) == 1
+    assert len({one.message.id for one in outcomes}) == 1
     assert sorted(one.duplicate for one in outcomes) == [False, *[True] * (THREADS - 1)]
     assert Message.objects.count() == Chat.objects.get().counter == 1
     assert len(published.events) == 1
@@ -368,7 +376,7 @@ def test_two_people_who_write_first_at_once_share_one_chat(published: Announced,
 
     outcomes = in_threads(jobs * 2)
 
-    assert all(isinstance(one, Message) for [one] in outcomes)
+    assert all(isinstance(one, Stored) for [one] in outcomes)
     assert rows() == (1, 1, 2, 4, 0, 4)
 
 
@@ -389,8 +397,7 @@ def test_an_attachment_is_its_uploader_s_and_its_chat_s(ada: Person, grace: Pers
         ]
     )
 
-    assert isinstance(good, Message)
-    assert good.attachment == upload
+    assert row_of(good).attachment == upload
     for refused in (other_person, other_chat):
         assert isinstance(refused, InvalidInput)
         assert set(refused.fields) == {"attachmentId"}
@@ -419,5 +426,5 @@ def test_a_chat_without_its_key_refuses_its_own_drafts_alone(
     )
 
     assert isinstance(refused, Unavailable)
-    assert isinstance(stored, Message)
+    assert isinstance(stored, Stored)
     assert published.told() == [("message:receive", {ada.id, grace.id})]

@@ -36,7 +36,8 @@ class Bench:
         self.gate.set()
         self.poison: dict[str, Exception] = {}
         self.executor = ThreadPoolExecutor(1)
-        self.batcher = Batcher(executor=self.executor, deliver=self.deliver)
+        self.forwarded: list[list[Any]] = []
+        self.batcher = Batcher(executor=self.executor, deliver=self.deliver, forward=self.forward)
         monkeypatch.setattr(batcher_module, "store", self.store)
 
     def store(self, drafts: Sequence[Draft]) -> list[Outcome]:
@@ -48,16 +49,20 @@ class Bench:
                 raise self.poison[draft.content]
         return store(drafts)
 
-    def deliver(self, parcels: Sequence[Parcel]) -> None:
-        """Note the events."""
-        self.told.extend(("event", parcel.message_id) for parcel in parcels)
+    def deliver(self, parcel: Parcel) -> None:
+        """Note the event."""
+        self.told.append(("event", parcel.message_id))
+
+    def forward(self, parcels: Sequence[Parcel]) -> None:
+        """Note what other processes are told together."""
+        self.forwarded.append([parcel.message_id for parcel in parcels])
 
     def submit(self, draft: Draft) -> None:
         """Submit, and note the reply."""
 
         def reply(result: Result) -> None:
             outcome = result.outcome
-            self.told.append(("refused", outcome) if isinstance(outcome, DomainError) else ("ack", outcome.id))
+            self.told.append(("refused", outcome) if isinstance(outcome, DomainError) else ("ack", outcome.message.id))
 
         self.batcher.submit(draft, reply)
 
@@ -76,7 +81,7 @@ class Bench:
 async def bench(monkeypatch: pytest.MonkeyPatch, transactional_db: None) -> AsyncIterator[Bench]:
     """A bench whose thread and connection end with the test."""
     made = Bench(monkeypatch)
-    former = set_publisher(publisher_to(made.deliver))
+    former = set_publisher(publisher_to(lambda parcels: [made.deliver(one) for one in parcels]))
     yield made
     made.gate.set()
     await made.batcher.drain()

@@ -14,7 +14,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.testing import StringTransport
 
 from realtime import daphne_bounds
-from realtime.daphne_bounds import BACKLOG, INBOUND_FRAMES, INBOUND_LIMIT, OUTBOUND_BYTES, BoundedRequest, BoundedSocket
+from realtime.daphne_bounds import INBOUND_FRAMES, INBOUND_LIMIT, OUTBOUND_BYTES, BoundedRequest, BoundedSocket
+from realtime.outbox import WIRE
 from realtime.sockets import CloseCode
 
 
@@ -43,7 +44,6 @@ def socket() -> BoundedSocket:
     protocol.sendFrame = lambda opcode, payload=b"", **_: (
         protocol.closed.append((struct.unpack("!H", payload[:2])[0], payload[2:].decode())) if opcode == 8 else None
     )
-    protocol.sendMessage = lambda content, binary: protocol.transport.write(content)
     protocol.closeHandshakeTimeout = 0
     protocol.applicationCreateWorked(asyncio.Queue())
     return protocol
@@ -72,34 +72,6 @@ def test_a_flood_is_closed(socket: BoundedSocket) -> None:
     assert socket.application_queue.qsize() == INBOUND_LIMIT
 
 
-def test_a_peer_that_does_not_read_is_closed(socket: BoundedSocket) -> None:
-    """What is written for it stays within the bound and one frame."""
-    for _ in range(3 * OUTBOUND_BYTES // 10_000):
-        socket.serverSend("x" * 10_000)
-
-    assert socket.closed == [(4408, "slow_consumer")]
-    assert OUTBOUND_BYTES < len(socket.transport.value()) <= OUTBOUND_BYTES + 10_000
-
-
-def test_one_large_frame_is_no_slow_reader(socket: BoundedSocket) -> None:
-    """Only what was there before it counts."""
-    socket.serverSend("x" * (2 * OUTBOUND_BYTES))
-
-    assert socket.closed == []
-    assert socket.backlog() == 2 * OUTBOUND_BYTES
-
-
-def test_a_closing_socket_has_no_backlog(socket: BoundedSocket) -> None:
-    """Nobody waits for a peer that will read no more, and nothing more is written to it."""
-    socket.serverSend("x" * 1000)
-    socket.serverClose(4401)
-    socket.serverSend("behind")
-
-    assert socket.backlog() == 0
-    assert socket.closed == [(4401, "unauthenticated")]
-    assert socket.transport.value() == b"x" * 1000
-
-
 @pytest.mark.parametrize("code", list(CloseCode))
 def test_each_close_code_has_its_name(socket: BoundedSocket, code: CloseCode) -> None:
     """The reserved ones as well, which autobahn would refuse."""
@@ -125,15 +97,6 @@ def test_the_application_learns_of_the_end(socket: BoundedSocket) -> None:
     socket.onClose(False, 1006, "the peer did not answer the close")
 
     assert socket.application_queue.get_nowait() == {"type": "websocket.disconnect", "code": 4429}
-
-
-def test_unsent_bytes_under_tls() -> None:
-    """The bytes are counted where they wait: in the TCP transport below."""
-    below = SimpleNamespace(dataBuffer=b"x" * 100, offset=40, _tempDataLen=7)
-
-    assert daphne_bounds.unsent_bytes(below) == 67
-    assert daphne_bounds.unsent_bytes(SimpleNamespace(transport=below)) == 67
-    assert daphne_bounds.unsent_bytes(SimpleNamespace()) == 0
 
 
 # --- Bodies -----------------------------------------------------------------------------------------------------------
@@ -290,9 +253,7 @@ async def test_a_drain_that_fails_does_not_hold_the_end(
     assert restored == ["killed"]
 
 
-def test_applications_can_ask_for_the_backlog(
-    restored: list[str], socket: BoundedSocket, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_applications_get_the_wire(restored: list[str], socket: BoundedSocket, monkeypatch: pytest.MonkeyPatch) -> None:
     """The scope of a socket carries it as an extension; that of a request does not."""
     scopes: list[dict[str, Any]] = []
     monkeypatch.setattr(server.Server, "create_application", lambda self, protocol, scope: scopes.append(scope))
@@ -304,6 +265,5 @@ def test_applications_can_ask_for_the_backlog(
     server.Server.create_application(SimpleNamespace(), socket, {"type": "websocket"})
     server.Server.create_application(SimpleNamespace(), object(), {"type": "http"})
 
-    socket.serverSend("x" * 10)
-    assert scopes[0]["extensions"][BACKLOG]() == 10
+    assert scopes[0]["extensions"][WIRE] is socket
     assert "extensions" not in scopes[1]

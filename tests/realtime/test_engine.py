@@ -99,10 +99,10 @@ async def test_rest_and_sockets_share_the_writer(
     """A REST message is told to everybody's sockets, the sender's own included."""
     on_ada, on_bob, on_eve = await connect(ada), await connect(bob), await connect(eve)
 
-    message = await in_worker(lambda: submission.submit(Draft(sender_id=ada.id, chat_id=chat.id, content="from REST")))
+    stored = await in_worker(lambda: submission.submit(Draft(sender_id=ada.id, chat_id=chat.id, content="from REST")))
 
-    assert (await on_bob.event("message:receive"))["id"] == str(message.id)
-    assert (await on_ada.event("message:receive"))["id"] == str(message.id)
+    assert (await on_bob.event("message:receive"))["id"] == str(stored.message.id)
+    assert (await on_ada.event("message:receive"))["id"] == str(stored.message.id)
     assert await on_eve.events() == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import MutableMapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -196,9 +197,10 @@ async def test_abandoning_drops_the_queue() -> None:
 
 
 async def test_drained_waits_for_a_server_that_takes_all() -> None:
-    """Where the server holds the bytes itself, its backlog is what counts."""
+    """Where the server has a wire of its own, the backlog of that is what counts."""
+    wire = SimpleNamespace(backlog=lambda: backlog)
     backlog = DRAINED_BYTES + 1
-    outbox = Outbox(Server().send, overflow=never, backlog=lambda: backlog)
+    outbox = Outbox(Server().send, overflow=never, wire=wire)
 
     waiting = asyncio.ensure_future(outbox.drained())
     await asyncio.sleep(0.05)
@@ -206,3 +208,16 @@ async def test_drained_waits_for_a_server_that_takes_all() -> None:
     backlog = DRAINED_BYTES
 
     await asyncio.wait_for(waiting, 1)
+
+
+async def test_texts_go_to_the_wire() -> None:
+    """And the close to the server, after which nothing more is written."""
+    server, written = Server(), []
+    outbox = Outbox(server.send, overflow=never, wire=SimpleNamespace(write=written.append))
+
+    outbox.push("one")
+    outbox.close(4401, "unauthenticated")
+    outbox.push("behind")
+
+    assert written == ["one"]
+    assert [message["type"] for message in server.sent] == ["websocket.close"]

@@ -25,7 +25,8 @@ Frames = list[tuple[str, dict[str, Any]]]
 def write(chat_id: UUID, sender: Person, *contents: str) -> list[Message]:
     """Store messages."""
     drafts = [Draft(sender_id=sender.id, chat_id=chat_id, content=content) for content in contents]
-    return [one for one in services.store(drafts) if isinstance(one, Message)]
+    stored = [one.message.id for one in services.store(drafts) if isinstance(one, services.Stored)]
+    return [Message.objects.get(id=one) for one in stored]
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ async def test_a_long_answer_goes_out_at_the_clients_pace(
     on_bob = await connect(bob)
     (socket,) = live.hub.sockets_of(bob.id)
     backlog = 10**6
-    socket.outbox._backlog = lambda: backlog
+    monkeypatch.setattr(type(socket.outbox), "_backlog", lambda _: backlog)
 
     await on_bob.send("sync", {"cursors": {str(chat.id): 0}}, frame_id=1)
     await on_bob.event("sync")

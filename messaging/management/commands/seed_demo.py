@@ -19,6 +19,7 @@ from messaging.drafts import Draft
 from messaging.management import demo
 from messaging.management.demo import Conversation, Line
 from messaging.models import Chat, Membership, Message, MessageType
+from messaging.representation import MessageDocument
 
 
 class Command(BaseCommand):
@@ -77,7 +78,7 @@ def _hold(conversation: Conversation, ids: dict[str, UUID]) -> int:
     for line, outcome in zip(missing, outcomes, strict=True):
         if isinstance(outcome, DomainError):
             raise outcome
-        _change(line, outcome)
+        _change(line, outcome.message)
     _read(conversation, chat_id, ids)
     return len(missing)
 
@@ -108,7 +109,7 @@ def _draft(line: Line, sender_id: UUID, chat_id: UUID) -> Draft:
     )
 
 
-def _change(line: Line, message: Message) -> None:
+def _change(line: Line, message: MessageDocument) -> None:
     """Edit or delete a message that its sender thought better of."""
     if line.edit is not None:
         services.edit_message(
