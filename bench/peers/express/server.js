@@ -8,8 +8,8 @@ import { parseArgs } from "node:util";
 
 import { createAdapter } from "@socket.io/redis-adapter";
 import express from "express";
+import { Redis } from "ioredis";
 import jwt from "jsonwebtoken";
-import { createClient } from "redis";
 import { Server } from "socket.io";
 
 import { Refusal, Store, openDatabase } from "./database.js";
@@ -22,9 +22,8 @@ const { values } = parseArgs({
 const secret = process.env.BENCH_SECRET;
 const store = new Store(openDatabase(values.database, values.synchronous), Buffer.from(process.env.BENCH_KEY, "hex"));
 
-const publisher = createClient({ url: values.redis });
+const publisher = new Redis(values.redis);
 const subscriber = publisher.duplicate();
-await Promise.all([publisher.connect(), subscriber.connect()]);
 
 const app = express();
 const server = createServer(app);
