@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.stacks.base import Stack
+from bench.stacks.channels import Channels
 from bench.stacks.express import Express
 from bench.stacks.parley import Parley
 
@@ -17,4 +18,6 @@ VARIANTS: dict[str, Maker] = {
     "parley-normal": partial(Parley, synchronous="normal"),
     "express-full": partial(Express, synchronous="full"),
     "express-normal": partial(Express, synchronous="normal"),
+    "channels-full": partial(Channels, synchronous="full"),
+    "channels-normal": partial(Channels, synchronous="normal"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -29,6 +30,24 @@ class People:
     def peers(self) -> list[int]:
         """The place of each one's partner: people are neighbours in pairs."""
         return [place ^ 1 for place in range(len(self.accounts))]
+
+
+@dataclass(kw_only=True)
+class HttpServer(Process):
+    """A process that is ready once it answers `/healthz`."""
+
+    port: int
+
+    def start(self) -> None:
+        super().start()
+        self.wait_until(self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://{LOOPBACK}:{self.port}/healthz", timeout=2) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
 
 
 class Stack(ABC):

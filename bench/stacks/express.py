@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 import secrets
-import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 
-from bench.stacks.base import People, Stack, seed
-from tests.live.server import LOOPBACK, Process, clean_environment, free_port, make_redis
+from bench.stacks.base import HttpServer, People, Stack, seed
+from tests.live.server import clean_environment, free_port, make_redis
 
 DIRECTORY = Path(__file__).parents[1] / "peers" / "express"
-
-
-@dataclass(kw_only=True)
-class HttpServer(Process):
-    """A process that is ready once it answers `/healthz`."""
-
-    port: int
-
-    def start(self) -> None:
-        super().start()
-        self.wait_until(self._answers)
-
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://{LOOPBACK}:{self.port}/healthz", timeout=2) as response:
-                return bool(response.status == 200)
-        except OSError:
-            return False
 
 
 class Express(Stack):
