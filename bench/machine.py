@@ -8,8 +8,9 @@ import resource
 import statistics
 import subprocess
 import time
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE = CORES[0]
@@ -35,22 +36,36 @@ def prepare() -> None:
     os.sched_setaffinity(0, {LOAD_CORE})
 
 
+def family(pid: int) -> list[int]:
+    """Return a process and its descendants: some servers work in children."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found
+
+
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time that a process's threads have used.
+    """Return the CPU time that the threads of a process and its descendants have used.
 
     From `schedstat`, in nanoseconds: the kernel counts `stat` by its tick, at which a program that runs in short bursts,
     such as Redis, is hardly ever found.
     """
-    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    threads = (thread for one in family(pid) for thread in Path(f"/proc/{one}/task").glob("*/schedstat"))
     return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
 def resident_kib(pid: int) -> int:
-    """Return the memory that a process holds (VmRSS)."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1])
-    raise LookupError(f"process {pid} has no memory")
+    """Return the memory that a process and its descendants hold (VmRSS)."""
+    return sum(
+        int(line.split()[1])
+        for one in family(pid)
+        for line in Path(f"/proc/{one}/status").read_text().splitlines()
+        if line.startswith("VmRSS:")
+    )
 
 
 def fsync_milliseconds(directory: Path) -> dict[str, float]:
@@ -68,32 +83,19 @@ def fsync_milliseconds(directory: Path) -> dict[str, float]:
     return {"p50": statistics.median(taken), "p99": taken[int(len(taken) * 0.99) - 1]}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What a reader of the report has to know about the machine."""
-
-    cpu: str
-    cores: int
-    memory_gib: float
-    kernel: str
-    fsync_p50: float
-    fsync_p99: float
-    steal_percent: float
-    versions: dict[str, str]
-
-
-def facts(directory: Path, versions: dict[str, str]) -> Facts:
+def facts(directory: Path) -> dict[str, Any]:
+    """Return what a reader of the report has to know about the machine."""
     fsync = fsync_milliseconds(directory)
-    return Facts(
-        cpu=_cpu_model(),
-        cores=len(CORES),
-        memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        kernel=platform.release(),
-        fsync_p50=fsync["p50"],
-        fsync_p99=fsync["p99"],
-        steal_percent=_steal_percent(),
-        versions=versions,
-    )
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(CORES),
+        "memoryGib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "kernel": platform.release(),
+        "fsyncP50": fsync["p50"],
+        "fsyncP99": fsync["p99"],
+        "stealPercent": _steal_percent(),
+        "load": os.getloadavg()[2],
+    }
 
 
 def _cpu_model() -> str:

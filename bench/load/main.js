@@ -1,9 +1,13 @@
 // Reads one job (JSON) from standard input, runs it, and writes events and at last `{"event": "result", ...}`.
 
+import { fanout } from "./fanout.js";
+import { idle } from "./idle.js";
 import { report } from "./report.js";
+import { rest } from "./rest.js";
+import { storm } from "./storm.js";
 import { traffic } from "./traffic.js";
 
-const modes = { traffic };
+const modes = { fanout, idle, rest, storm, traffic };
 
 async function readJob() {
   const chunks = [];

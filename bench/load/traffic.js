@@ -6,7 +6,9 @@
 import { performance } from "node:perf_hooks";
 
 import { openAll } from "./connections.js";
+import { contentOf } from "./content.js";
 import { Histogram } from "./histogram.js";
+import { sleep } from "./pause.js";
 import { report } from "./report.js";
 
 const RING = 1 << 20; // more messages than are ever under way
@@ -15,7 +17,6 @@ const DELIVERED = 2;
 const COMPLETE = ACKED | DELIVERED;
 const DRAIN_SECONDS = 15;
 const REFUSED_PAUSE_MS = 20;
-const FILLER = "the quick brown fox jumps over the lazy dog and then writes home about it, as foxes do in the evening ".repeat(2);
 
 export async function traffic(job) {
   const run = new Run(job);
@@ -79,8 +80,7 @@ class Run {
     this.state[slot] = 0;
     this.owner[slot] = place;
     this.outstanding++;
-    const mark = `~${id}~ `;
-    this.connections[place].send(id, this.job.chats[place], mark + FILLER.slice(0, this.job.contentLength - mark.length));
+    this.connections[place].send(id, this.job.chats[place], contentOf(id, this.job.contentLength));
   }
 
   // Latencies count from the moment at which a message was due, so that a server that stalls cannot hide it.
@@ -154,8 +154,4 @@ class Run {
       trouble: this.firstTrouble,
     };
   }
-}
-
-function sleep(seconds) {
-  return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 }

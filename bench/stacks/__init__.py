@@ -21,3 +21,10 @@ VARIANTS: dict[str, Maker] = {
     "channels-full": partial(Channels, synchronous="full"),
     "channels-normal": partial(Channels, synchronous="normal"),
 }
+"""What takes part in the closed loop, in the order of a round."""
+
+SERVERS: dict[str, Maker] = {
+    "uvicorn-full": partial(Parley, asgi_server="uvicorn"),
+    "granian-full": partial(Parley, asgi_server="granian"),
+}
+"""Parley on other ASGI servers."""

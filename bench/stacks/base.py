@@ -63,7 +63,7 @@ class Stack(ABC):
 
     @abstractmethod
     def populate(self, count: int, *, group: bool = False) -> People:
-        """Fill the empty database with people: pairs with a direct chat, or one group of all."""
+        """Fill the empty database with people: pairs with a direct chat each, or one group of all."""
 
     @property
     @abstractmethod

@@ -23,6 +23,10 @@ export function open({ host, port, account, on }) {
       else on.refused(id, frame);
       return;
     }
+    if (frame.startsWith('{"event":"sync"')) {
+      on.synced?.(frame);
+      return;
+    }
     const mark = frame.indexOf("~");
     if (mark >= 0) on.delivered(numberAfter(frame, mark + 1));
     else if (frame.startsWith('{"event":"hello"')) on.ready();
@@ -34,7 +38,7 @@ export function open({ host, port, account, on }) {
       const data = `{"chatId":"${chat}","content":"${content}","clientId":"${randomUUID()}"}`;
       socket.send(`{"event":"message:send","id":${id},"data":${data}}`);
     },
-    // Asks for what was missed since the account's cursors; `on.other` gets the answer.
+    // Asks for what was missed since the account's cursors; `on.synced` gets it, `on.other` its end.
     sync(id, cursors) {
       socket.send(`{"event":"sync","id":${id},"data":{"cursors":${JSON.stringify(cursors)}}}`);
     },
