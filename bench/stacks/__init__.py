@@ -10,6 +10,7 @@ from bench.stacks.base import Stack
 from bench.stacks.channels import Channels
 from bench.stacks.express import Express
 from bench.stacks.parley import Parley
+from bench.stacks.prosody import Prosody
 
 Maker = Callable[[Path], Stack]
 
@@ -20,6 +21,8 @@ VARIANTS: dict[str, Maker] = {
     "express-normal": partial(Express, synchronous="normal"),
     "channels-full": partial(Channels, synchronous="full"),
     "channels-normal": partial(Channels, synchronous="normal"),
+    "prosody-full": partial(Prosody, synchronous="full"),
+    "prosody-normal": partial(Prosody, synchronous="normal"),
 }
 """What takes part in the closed loop, in the order of a round."""
 

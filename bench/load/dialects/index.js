@@ -4,5 +4,6 @@
 import * as channels from "./channels.js";
 import * as parley from "./parley.js";
 import * as socketio from "./socketio.js";
+import * as xmpp from "./xmpp.js";
 
-export const dialects = { channels, parley, socketio };
+export const dialects = { channels, parley, socketio, xmpp };
