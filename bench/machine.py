@@ -51,8 +51,8 @@ def family(pid: int) -> list[int]:
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time that the threads of a process and its descendants have used.
 
-    From `schedstat`, in nanoseconds: the kernel counts `stat` by its tick, at which a program that runs in short bursts,
-    such as Redis, is hardly ever found.
+    From `schedstat`, in nanoseconds: the kernel counts `stat` by its tick, at which a program that runs in short
+    bursts, such as Redis, is hardly ever found.
     """
     threads = (thread for one in family(pid) for thread in Path(f"/proc/{one}/task").glob("*/schedstat"))
     return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9

@@ -1,10 +1,13 @@
-"""Draws the two pictures of the report."""
+"""Draws the two pictures of the report; matplotlib comes from bench/requirements.txt."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import matplotlib as mpl
+from matplotlib import pyplot as plt
 
 from bench.marks import loads, per_second
 from bench.results import Record, Results
@@ -15,8 +18,7 @@ COLOURS = {"parley": "#2563eb", "express": "#d97706", "channels": "#059669", "pr
 
 
 def draw(results: Results, directory: Path) -> None:
-    """Write the pictures into a directory; matplotlib comes from bench/requirements.txt."""
-    import matplotlib as mpl
+    """Write the pictures into a directory."""
 
     mpl.use("Agg")
     mpl.rcParams.update(
@@ -28,10 +30,8 @@ def draw(results: Results, directory: Path) -> None:
 
 def _bars(results: Results, path: Path, value: Callable[[Record], float], title: str, *, log: bool) -> None:
     """Groups of bars, one group a load and one bar a variant, with the spread as a whisker."""
-    from matplotlib import pyplot
-
     names = [name for name in VARIANTS if results.find("closed loop", name)]
-    figure, axes = pyplot.subplots(figsize=(9, 3.6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 3.6), layout="constrained")
     width = 0.8 / max(len(names), 1)
     for place, name in enumerate(names):
         bars = [
@@ -61,4 +61,4 @@ def _bars(results: Results, path: Path, value: Callable[[Record], float], title:
         axes.set_yscale("log")
     axes.legend(frameon=False, fontsize=8, ncols=2)
     figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
+    plt.close(figure)

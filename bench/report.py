@@ -23,19 +23,23 @@ INTRODUCTION = """\
 
 Written by `make bench`; do not edit. [README.md](README.md) says how to run it and what the parts are.
 
-All variants do the same work for each message: find out whether its sender is in the chat, encrypt it (AES-256-GCM), insert it durably, ack it to
-the sender, deliver it to the other person. A message counts once it was both acked and delivered. Contents have 100 characters, sockets are
-authenticated, people are in pairs. The whole server side (server, Redis, database) is pinned to one core, the load generator to the other. The variants take
-turns, {rounds} rounds of {seconds:g} s after a warm-up, each with a fresh database. Figures are medians of the rounds, with the lowest and the highest.
-A run in which a message was lost, doubled, refused or misdelivered would be listed as a failure, not as a figure.
+All variants do the same work for each message: find out whether its sender is in the chat, encrypt it (AES-256-GCM),
+insert it, ack it to the sender, deliver it to the other person. A message counts once it was both acked and delivered.
+Contents have 100 characters, sockets are authenticated, people are in pairs and everybody writes. The whole server
+side (server, Redis, database) is pinned to one core, the load generator to the other. The variants take turns,
+{rounds} rounds of {seconds:g} s after a warm-up, each round with a fresh database. Figures are medians of the rounds,
+with the lowest and the highest in brackets. A run in which a message was lost, doubled, refused or misdelivered is a
+failure, not a figure.
 """
 
 DURABILITY = """\
-**FULL**: a message that was acked survives a power cut (SQLite, WAL, `synchronous=FULL`). **NORMAL**: it survives the end of the process alone. Prosody acks (XEP-0198)
-what it has handled; its archive is SQLite through LuaDBI with its own settings, contents are not encrypted, and its ack promises nothing about a power cut.
+**FULL**: an acked message survives a power cut (SQLite, WAL, `synchronous=FULL`). **NORMAL**: it survives the end of
+the process alone. Prosody does not encrypt, stores each message twice (an archive for each of the two people), and
+acks by XEP-0198 once it has handled a stanza. Its FULL is the archive in SQLite with a rollback journal, as it is
+shipped; its NORMAL is the archive in files, which it does not synchronise.
 
-The peer (a) uses ioredis. With the client `redis` its event loop, when busy, put off the publishing: most of the events of a run had not reached Redis
-when the run was over, so that it did not do the same work.
+Peer (a) uses `ioredis`. The client `redis` put off its publishing for as long as the event loop was busy: of 21,000
+events of a run 2,100 had reached Redis when the run was over, so that it did not do the same work.
 """
 
 
@@ -131,7 +135,8 @@ def _ratios(results: Results) -> str:
         ("parley-full", "express-normal"),
         ("parley-full", "channels-full"),
         ("parley-normal", "channels-normal"),
-        ("parley-full", "prosody"),
+        ("parley-full", "prosody-full"),
+        ("parley-normal", "prosody-normal"),
     )
     found = {pair: speed_ratios(results, *pair) for pair in pairs}
     head = ["ratio of medians", *(f"{sockets:,} x {in_flight}" for sockets, in_flight in loads(results))]
@@ -173,8 +178,8 @@ def _other_parts(results: Results) -> Iterator[str]:
             took = results.spread(lambda one: one["complete"]["p50"], "fan-out", name)
             load = results.spread(lambda one: one["loadCpu"], "fan-out", name)
             yield (
-                f"- fan-out, {label(name)}: {spread(found)} deliveries per second; the last of 1,000 members has a message after "
-                f"{took.median:.0f} ms; load's core in use {load.median:.0%}"
+                f"- fan-out, {label(name)}: {spread(found)} deliveries per second; the last of 1,000 members has a "
+                f"message after {took.median:.0f} ms; load's core in use {load.median:.0%}"
             )
     for name in VARIANTS:
         for one in results.find("idle", name):
@@ -188,8 +193,9 @@ def _other_parts(results: Results) -> Iterator[str]:
     for one in results.find("storm", "parley-full"):
         resumed = one["resumed"]
         yield (
-            f"- storm: {resumed['count']:,} of {one['clients']:,} clients resumed, with {one['missed']:,} of {one['expected']:,} missed messages, "
-            f"in {one['seconds']:.1f} s (p50 {(resumed['p50'] or 0) / 1000:.1f} s); errors: {one['errors'] or 'none'}"
+            f"- storm: {resumed['count']:,} of {one['clients']:,} clients resumed, with {one['missed']:,} of "
+            f"{one['expected']:,} missed messages, in {one['seconds']:.1f} s "
+            f"(p50 {(resumed['p50'] or 0) / 1000:.1f} s); errors: {one['errors'] or 'none'}"
         )
     yield ""
 
@@ -203,7 +209,7 @@ def _servers(results: Results) -> str:
             parts += [f"{sockets:,} sockets, {in_flight} in flight each:\n", table(COLUMNS, filter(None, rows))]
     if not parts:
         return ""
-    how = "The same application on uvicorn (uvloop, httptools) and granian (uvloop). Neither is required; the first row is Daphne.\n"
+    how = "The same application on uvicorn (uvloop, httptools) and granian (uvloop); the first row is Daphne.\n"
     return "\n".join(["## Other ASGI servers\n", how, *parts])
 
 

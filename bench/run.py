@@ -67,7 +67,7 @@ class Run:
         """Run one measurement; a failure is a record too and ends nothing else."""
         try:
             record = work()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whatever it was, it belongs into the report
             traceback.print_exc()
             record = {"failed": f"{type(error).__name__}: {error}"[:2000]}
         self.results.add(scenario, name, record, **names)

@@ -102,7 +102,7 @@ def storm(stack: Stack, people: People, *, missed: int, away: float) -> Record:
 
 
 def pages(stack: Stack, people: People, *, small: int, large: int, warmup: int, rounds: int) -> Record:
-    """A message sent and a page read by REST in a long chat and in a short one; both are of the same person's making."""
+    """A message sent and a page read by REST in a long chat and in a short one."""
     requests = []
     for size, place in (("large", large), ("small", small)):
         chat, token = people.chats[place], people.accounts[place]["token"]

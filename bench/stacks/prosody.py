@@ -14,7 +14,7 @@ from bench.stacks.base import People, Stack
 from tests.live.server import LOOPBACK, Process, free_port
 
 HOST = "localhost"
-PASSWORD = "benchmark"  # noqa: S105
+PASSWORD = "benchmark"
 ARCHIVES = {"full": "sql", "normal": "internal"}
 CONFIGURATION = """\
 run_as_root = true

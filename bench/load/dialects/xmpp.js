@@ -94,9 +94,10 @@ export function open({ host, port, account, on }) {
         `<message type='chat' to='${chat}' id='${id}'><body>${content}</body></message><r xmlns='${SM}'/>`,
       );
     },
+    // Without the last ack the server would keep what it sent for the next session.
     close() {
       ended = true;
-      socket.destroy();
+      socket.end(`<a xmlns='${SM}' h='${received}'/></stream:stream>`);
     },
   };
 }

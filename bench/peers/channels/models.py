@@ -8,11 +8,11 @@ from django.conf import settings
 from django.db import models
 
 
-class Chat(models.Model):
+class Chat(models.Model):  # noqa: DJ008
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
 
 
-class Membership(models.Model):
+class Membership(models.Model):  # noqa: DJ008
     chat = models.ForeignKey(Chat, on_delete=models.CASCADE)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
 
@@ -20,7 +20,7 @@ class Membership(models.Model):
         constraints = (models.UniqueConstraint(fields=["chat", "user"], name="textbook_member_once"),)
 
 
-class Message(models.Model):
+class Message(models.Model):  # noqa: DJ008
     chat = models.ForeignKey(Chat, on_delete=models.CASCADE, db_index=False)
     sender = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, db_index=False)
     content = models.BinaryField()

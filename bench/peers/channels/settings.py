@@ -6,6 +6,7 @@ import os
 
 SECRET_KEY = os.environ["BENCH_SECRET"]
 CONTENT_KEY = bytes.fromhex(os.environ["BENCH_KEY"])
+SYNCHRONOUS = os.environ["BENCH_SYNCHRONOUS"]
 ALLOWED_HOSTS = ["127.0.0.1"]
 USE_TZ = True
 ROOT_URLCONF = "bench.peers.channels.asgi"
@@ -25,9 +26,7 @@ DATABASES = {
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
-            "init_command": (
-                f"PRAGMA journal_mode=WAL; PRAGMA synchronous={os.environ['BENCH_SYNCHRONOUS']}; PRAGMA foreign_keys=ON;"
-            ),
+            "init_command": f"PRAGMA journal_mode=WAL; PRAGMA synchronous={SYNCHRONOUS}; PRAGMA foreign_keys=ON;",
         },
     }
 }
