@@ -9,6 +9,7 @@ PARLEY_DATA_DIR ?= var
 # The first Python that is new enough; `make run PYTHON=/path/to/python3` chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c $(NEW_ENOUGH) 2>/dev/null && echo $$p && break; done)
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 NEW_ENOUGH := 'import sys; sys.exit(sys.version_info < (3, 11))'
 BIN := .venv/bin
@@ -18,7 +19,7 @@ PIP := $(BIN)/pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run admin demo doctor test lint test-web test-python format docs lock clean install migrate secrets web FORCE
+.PHONY: help run admin demo doctor bench test lint test-web test-python format docs lock clean install migrate secrets web FORCE
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +77,9 @@ test-web: web/node_modules/.package-lock.json ## Test the web client
 test-python: .venv/installed-dev web ## Test the server, end to end and in a browser too
 	$(BIN)/pytest -n auto --dist loadfile --cov $(PYTEST_ARGS)
 
+bench: .venv/installed-bench ## Compare Parley with its peers and write bench/report.md (BENCH_ARGS=--quick for a look)
+	$(BIN)/python -m bench.run $(BENCH_ARGS)
+
 format: .venv/installed-dev ## Put the code in the house's shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -92,6 +96,11 @@ install: .venv/installed
 .venv/installed-dev: .venv/installed .make/requirements-dev
 	@echo "Installing requirements-dev.txt"
 	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+.venv/installed-bench: .venv/installed-dev .make/requirements-bench
+	@echo "Installing bench/requirements.txt"
+	@$(PIP) -r bench/requirements.txt
 	@touch $@
 
 .venv/bin/python:
@@ -142,10 +151,11 @@ web/node_modules/.package-lock.json: .make/web-lock
 
 .make/requirements: FILES = requirements.txt
 .make/requirements-dev: FILES = requirements-dev.txt
+.make/requirements-bench: FILES = bench/requirements.txt
 .make/web-lock: FILES = web/package-lock.json
 .make/web: FILES = $$(find web \( -name node_modules -o -name dist -o -name coverage \) -prune -o -type f -print | LC_ALL=C sort)
 
-.make/requirements .make/requirements-dev .make/web-lock .make/web: FORCE
+.make/requirements .make/requirements-dev .make/requirements-bench .make/web-lock .make/web: FORCE
 	@mkdir -p .make && cksum $(FILES) > $@.new
 	@if cmp -s $@ $@.new; then rm $@.new; else mv $@.new $@; fi
 

@@ -111,7 +111,7 @@ def _sqlite(connection: Any) -> tuple[str, str, str]:
     if synchronous < full:
         return (
             f"synchronous is {synchronous}, not FULL",
-            "leave the options in chatproject/databases.py as they are",
+            "set PARLEY_SQLITE_SYNCHRONOUS=full, or know that a power cut may take acked messages",
             "",
         )
     return "", "", "WAL, synchronous=FULL: a confirmed message survives a power cut"

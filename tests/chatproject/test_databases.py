@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,17 @@ def test_the_url_can_name_the_file(tmp_path: Path) -> None:
     settings = databases.parse(f"sqlite:///{tmp_path}/other.db", data_dir=tmp_path)
 
     assert settings["NAME"] == f"{tmp_path}/other.db"
-    assert settings["OPTIONS"] is databases.SQLITE_OPTIONS
+    assert settings["OPTIONS"] == databases.parse("", data_dir=tmp_path)["OPTIONS"]
+
+
+@pytest.mark.parametrize(("synchronous", "value"), [("full", 2), ("normal", 1)])
+def test_how_durable_sqlite_is_can_be_chosen(synchronous: str, value: int, tmp_path: Path) -> None:
+    """Its statements set SQLite to what the operator asked for."""
+    settings = databases.parse("", data_dir=tmp_path, sqlite_synchronous=synchronous)
+
+    with closing(sqlite3.connect(settings["NAME"])) as connection:
+        connection.executescript(settings["OPTIONS"]["init_command"])
+        assert connection.execute("PRAGMA synchronous").fetchone() == (value,)
 
 
 @pytest.mark.parametrize(

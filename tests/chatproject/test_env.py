@@ -50,6 +50,7 @@ def test_production_is_strict_by_default(production: pytest.MonkeyPatch, tmp_pat
     assert found.production
     assert found.allowed_hosts == ("chat.example.org", "chat.example.net")
     assert (found.https, found.rate_limits, found.log_format, found.log_level) == (True, True, "json", "INFO")
+    assert found.sqlite_synchronous == "full"
     assert (found.allowed_origins, found.trusted_proxies, found.database_url, found.redis_url) == ((), 0, "", "")
     assert found.data_dir == tmp_path.resolve()
 
@@ -117,6 +118,7 @@ def test_a_secret_file_that_is_not_there(production: pytest.MonkeyPatch) -> None
         ("PARLEY_ENV", "prod"),
         ("PARLEY_LOG_FORMAT", "xml"),
         ("PARLEY_LOG_LEVEL", "loud"),
+        ("PARLEY_SQLITE_SYNCHRONOUS", "off"),
         ("PARLEY_TRUSTED_PROXIES", "one"),
         ("PARLEY_HTTPS", "maybe"),
         ("PARLEY_RATE_LIMITS", "7"),

@@ -1,0 +1,232 @@
+"""Writes bench/report.md from what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from bench.marks import all_marks, loads, per_second, speed_ratios
+from bench.plots import FILES
+from bench.results import Record, Results, Spread
+from bench.stacks import SERVERS, VARIANTS
+
+NAMES = {
+    "parley": "Parley",
+    "express": "(a) Express + Socket.IO",
+    "channels": "(b) textbook Channels",
+    "prosody": "(c) Prosody",
+    "uvicorn": "Parley on uvicorn",
+    "granian": "Parley on granian",
+}
+
+INTRODUCTION = """\
+# Benchmark
+
+Written by `make bench`; do not edit. [README.md](README.md) says how to run it and what the parts are.
+
+All variants do the same work for each message: find out whether its sender is in the chat, encrypt it (AES-256-GCM),
+insert it, ack it to the sender, deliver it to the other person. A message counts once it was both acked and delivered.
+Contents have 100 characters, sockets are authenticated, people are in pairs and everybody writes. The whole server
+side (server, Redis, database) is pinned to one core, the load generator to the other. The variants take turns,
+{rounds} rounds of {seconds:g} s after a warm-up, each round with a fresh database. Figures are medians of the rounds,
+with the lowest and the highest in brackets. A run in which a message was lost, doubled, refused or misdelivered is a
+failure, not a figure.
+"""
+
+DURABILITY = """\
+**FULL**: an acked message survives a power cut (SQLite, WAL, `synchronous=FULL`). **NORMAL**: it survives the end of
+the process alone. Prosody does not encrypt, stores each message twice (an archive for each of the two people), and
+acks by XEP-0198 once it has handled a stanza. Its FULL is the archive in SQLite with a rollback journal, as it is
+shipped; its NORMAL is the archive in files, which it does not synchronise.
+
+Peer (a) uses `ioredis`. The client `redis` put off its publishing for as long as the event loop was busy: of 21,000
+events of a run 2,100 had reached Redis when the run was over, so that it did not do the same work.
+"""
+
+
+def text(results: Results) -> str:
+    """Return the whole report."""
+    sections = (
+        INTRODUCTION.format(**results.facts),
+        _marks(results),
+        _closed_loop(results),
+        DURABILITY,
+        _ratios(results),
+        _rates(results),
+        _others(results),
+        _servers(results),
+        _failures(results),
+        _machine(results),
+    )
+    return "\n".join(section for section in sections if section)
+
+
+def label(variant: str) -> str:
+    family, _, durability = variant.partition("-")
+    return f"{NAMES[family]}, {durability.upper()}" if durability else NAMES[family]
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def spread(found: Spread | None, form: str = "{:,.0f}") -> str:
+    if found is None:
+        return ""
+    low, middle, high = (form.format(value) for value in (found.low, found.median, found.high))
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def _marks(results: Results) -> str:
+    rows = [(one.what, one.wanted, one.measured, one.verdict) for one in all_marks(results)]
+    return "## What must be reached\n\n" + table(("", "wanted", "measured", ""), rows)
+
+
+def _percentiles(results: Results, part: str, scenario: str, variant: str, **names: int) -> str:
+    """Return the medians over the rounds of p50, p95 and p99."""
+    found = [results.spread(lambda one, p=p: one[part][p], scenario, variant, **names) for p in ("p50", "p95", "p99")]
+    return " / ".join(f"{one.median:.1f}" for one in found if one)
+
+
+def _row(results: Results, scenario: str, variant: str, **names: int) -> tuple[str, ...] | None:
+    speed = results.spread(per_second, scenario, variant, **names)
+    if speed is None:
+        return None
+
+    def one(value: Callable[[Record], float], form: str) -> str:
+        found = results.spread(value, scenario, variant, **names)
+        return form.format(found.median) if found else ""
+
+    return (
+        label(variant),
+        spread(speed),
+        _percentiles(results, "ack", scenario, variant, **names),
+        _percentiles(results, "delivery", scenario, variant, **names),
+        one(lambda r: r["cpuPer1000"], "{:.3f}"),
+        one(lambda r: sum(r["serverCpu"].values()), "{:.0%}"),
+        one(lambda r: r["loadCpu"], "{:.0%}"),
+    )
+
+
+COLUMNS = (
+    "",
+    "messages per second",
+    "ack p50 / p95 / p99 ms",
+    "delivery p50 / p95 / p99 ms",
+    "CPU s per 1,000, server side",
+    "server's core in use",
+    "load's core in use",
+)
+
+
+def _closed_loop(results: Results) -> str:
+    parts = ["## Closed loop\n", f"![Messages per second]({FILES['speed']})\n", f"![Latency]({FILES['latency']})\n"]
+    for sockets, in_flight in loads(results):
+        rows = [_row(results, "closed loop", name, sockets=sockets, inFlight=in_flight) for name in VARIANTS]
+        parts += [f"### {sockets:,} sockets, {in_flight} in flight each\n", table(COLUMNS, filter(None, rows))]
+    return "\n".join(parts)
+
+
+def _ratios(results: Results) -> str:
+    pairs = (
+        ("parley-full", "express-full"),
+        ("parley-normal", "express-normal"),
+        ("parley-full", "express-normal"),
+        ("parley-full", "channels-full"),
+        ("parley-normal", "channels-normal"),
+        ("parley-full", "prosody-full"),
+        ("parley-normal", "prosody-normal"),
+    )
+    found = {pair: speed_ratios(results, *pair) for pair in pairs}
+    head = ["ratio of medians", *(f"{sockets:,} x {in_flight}" for sockets, in_flight in loads(results))]
+    rows = [
+        [
+            f"{label(ours)} : {label(theirs)}",
+            *(f"{ratios[load]:.2f}" if load in ratios else "" for load in loads(results)),
+        ]
+        for (ours, theirs), ratios in found.items()
+        if ratios
+    ]
+    return "### Ratios\n\n" + table(head, rows) if rows else ""
+
+
+def _rates(results: Results) -> str:
+    parts = []
+    for durability in ("full", "normal"):
+        names = (f"parley-{durability}", f"express-{durability}")
+        rows = [row for name in names if (row := _row(results, "rate", name))]
+        rates = {one["rate"] for name in names for one in results.find("rate", name)}
+        if rows:
+            parts.append(f"{durability.upper()}, {min(rates):,} messages per second over 100 sockets:\n")
+            parts.append(table(COLUMNS, rows))
+    if not parts:
+        return ""
+    how = "An open loop: messages are due at a fixed rate, and latency counts from when a message was due.\n"
+    return "\n".join(["## At half of (a)'s top speed\n", how, *parts])
+
+
+def _others(results: Results) -> str:
+    parts = list(_other_parts(results))
+    return "\n".join(["## Fan-out, idle sockets, REST, storm\n", *parts]) if parts else ""
+
+
+def _other_parts(results: Results) -> Iterator[str]:
+    for name in VARIANTS:
+        found = results.spread(lambda one: one["deliveriesPerSecond"], "fan-out", name)
+        if found:
+            took = results.spread(lambda one: one["complete"]["p50"], "fan-out", name)
+            load = results.spread(lambda one: one["loadCpu"], "fan-out", name)
+            yield (
+                f"- fan-out, {label(name)}: {spread(found)} deliveries per second; the last of 1,000 members has a "
+                f"message after {took.median:.0f} ms; load's core in use {load.median:.0%}"
+            )
+    for name in VARIANTS:
+        for one in results.find("idle", name):
+            yield (
+                f"- idle, {label(name)}: {one['kibPerSocket']:.1f} KiB a socket with {one['sockets']:,} sockets "
+                f"(Redis {one['redisKibPerSocket']:.1f} KiB), {one['serverKib'] / 1024:.0f} MiB in all"
+            )
+    for one in results.find("pages", "parley-full"):
+        times = ", ".join(f"{name} {took['p50']:.2f} / {took['p99']:.2f}" for name, took in one["latencies"].items())
+        yield f"- REST, p50 / p99 ms (large: 1,000,000 messages, small: 1,000): {times}"
+    for one in results.find("storm", "parley-full"):
+        resumed = one["resumed"]
+        yield (
+            f"- storm: {resumed['count']:,} of {one['clients']:,} clients resumed, with {one['missed']:,} of "
+            f"{one['expected']:,} missed messages, in {one['seconds']:.1f} s "
+            f"(p50 {(resumed['p50'] or 0) / 1000:.1f} s); errors: {one['errors'] or 'none'}"
+        )
+    yield ""
+
+
+def _servers(results: Results) -> str:
+    parts = []
+    for sockets, in_flight in loads(results):
+        names = ("parley-full", *SERVERS)
+        rows = [_row(results, "closed loop", name, sockets=sockets, inFlight=in_flight) for name in names]
+        if any(rows[1:]):
+            parts += [f"{sockets:,} sockets, {in_flight} in flight each:\n", table(COLUMNS, filter(None, rows))]
+    if not parts:
+        return ""
+    how = "The same application on uvicorn (uvloop, httptools) and granian (uvloop); the first row is Daphne.\n"
+    return "\n".join(["## Other ASGI servers\n", how, *parts])
+
+
+def _failures(results: Results) -> str:
+    lines = [f"- {one['scenario']}, {label(one['variant'])}: {one['failed']}" for one in results.failures()]
+    lines += [f"- {label(name)} could not run: {why}" for name, why in results.facts["missing"].items()]
+    return "\n".join(["## What failed\n", *lines, ""]) if lines else ""
+
+
+def _machine(results: Results) -> str:
+    facts = results.facts
+    rows = [
+        ("CPU", f"{facts['cpu']}, {facts['cores']} cores"),
+        ("memory", f"{facts['memoryGib']} GiB"),
+        ("kernel", facts["kernel"]),
+        ("fdatasync of 4 KiB", f"p50 {facts['fsyncP50']:.2f} ms, p99 {facts['fsyncP99']:.2f} ms"),
+        ("time that the host took away, since boot", f"{facts['stealPercent']} %"),
+        *facts["versions"].items(),
+    ]
+    return "## Machine\n\n" + table(("", ""), rows)

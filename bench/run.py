@@ -1,0 +1,214 @@
+"""The benchmark's entry: `python -m bench.run`, or `make bench`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench import machine, marks, plots, report, scenarios, versions
+from bench.console import Console
+from bench.plan import FULL, QUICK, Plan
+from bench.results import Record, Results
+from bench.setup import install
+from bench.stacks import SERVERS, VARIANTS
+from bench.stacks.base import Stack
+
+HOME = Path(__file__).parent
+RESULTS = HOME / "results.json"
+
+
+class Run:
+    """One run: starts each stack afresh for each measurement of each round, and collects the records."""
+
+    def __init__(self, plan: Plan, names: list[str], directory: Path) -> None:
+        self.plan = plan
+        self.names = names
+        self.results = Results()
+        self._directory = directory
+        self._started = 0
+        self._console = Console()
+
+    def everything(self) -> None:
+        for number in range(self.plan.rounds):
+            for name in self.names:
+                self._closed_loop(name, number)
+        if self.plan.extras:
+            self._rates()
+            for number in range(self.plan.rounds):
+                for name in self._among("parley-full", "express-full"):
+                    self._group(name, number)
+                for name in SERVERS:
+                    self._closed_loop(name, number)
+            for name in self._among("parley-full", "express-full"):
+                self._idle(name)
+            for name in self._among("parley-full"):
+                self._pages(name)
+                self._storm(name)
+
+    def _among(self, *names: str) -> list[str]:
+        return [name for name in names if name in self.names]
+
+    @contextmanager
+    def _stack(self, name: str) -> Iterator[Stack]:
+        """Make a stack in a directory of its own; it does not run yet."""
+        self._started += 1
+        home = self._directory / f"{self._started:03}-{name}"
+        home.mkdir()
+        yield {**VARIANTS, **SERVERS}[name](home)
+
+    def _measure(self, scenario: str, name: str, work: Callable[[], Record], **names: Any) -> None:
+        """Run one measurement; a failure is a record too and ends nothing else."""
+        try:
+            record = work()
+        except Exception as error:  # noqa: BLE001  whatever it was, it belongs into the report
+            traceback.print_exc()
+            record = {"failed": f"{type(error).__name__}: {error}"[:2000]}
+        self.results.add(scenario, name, record, **names)
+        self._console.show(self.results.records[-1])
+
+    def _closed_loop(self, name: str, number: int) -> None:
+        plan = self.plan
+        with self._stack(name) as stack:
+            people = stack.populate(plan.people)
+            with stack:
+                for sockets, in_flight in plan.loads:
+                    self._measure(
+                        "closed loop",
+                        name,
+                        lambda count=sockets, each=in_flight: scenarios.traffic(
+                            stack, people.first(count), in_flight=each, warmup=plan.warmup, seconds=plan.seconds
+                        ),
+                        sockets=sockets,
+                        inFlight=in_flight,
+                        round=number,
+                    )
+
+    def _rates(self) -> None:
+        """Let both work at half of what (a) can at most, with the same durability."""
+        for durability in ("full", "normal"):
+            top = marks.top_speed(self.results, f"express-{durability}")
+            if top is None:
+                continue
+            rate = round(top.median / 2)
+            for number in range(self.plan.rounds):
+                for name in self._among(f"parley-{durability}", f"express-{durability}"):
+                    self._at_rate(name, rate, number)
+
+    def _at_rate(self, name: str, rate: int, number: int) -> None:
+        plan = self.plan
+        with self._stack(name) as stack:
+            people = stack.populate(plan.rate_sockets)
+            with stack:
+                self._measure(
+                    "rate",
+                    name,
+                    lambda: scenarios.traffic(stack, people, rate=rate, warmup=plan.warmup, seconds=plan.seconds),
+                    rate=rate,
+                    round=number,
+                )
+
+    def _group(self, name: str, number: int) -> None:
+        plan = self.plan
+        with self._stack(name) as stack:
+            people = stack.populate(plan.group, group=True)
+            with stack:
+                self._measure(
+                    "fan-out",
+                    name,
+                    lambda: scenarios.fan_out(stack, people, warmup=plan.warmup, seconds=plan.seconds),
+                    round=number,
+                )
+
+    def _idle(self, name: str) -> None:
+        plan = self.plan
+        with self._stack(name) as stack:
+            people = stack.populate(plan.idle_sockets + plan.idle_warm)
+            with stack:
+                self._measure(
+                    "idle",
+                    name,
+                    lambda: scenarios.idle(stack, people, warm=plan.idle_warm, settle=2, seconds=plan.idle_seconds),
+                )
+
+    def _pages(self, name: str) -> None:
+        plan = self.plan
+        with self._stack(name) as stack:
+            people = stack.populate(4, fill=[plan.large_chat, plan.small_chat])
+            with stack:
+                self._measure(
+                    "pages",
+                    name,
+                    lambda: scenarios.pages(stack, people, large=0, small=2, warmup=20, rounds=plan.page_rounds),
+                )
+
+    def _storm(self, name: str) -> None:
+        plan = self.plan
+        with self._stack(name) as stack:
+            people = stack.populate(plan.storm_clients, messages=plan.storm_missed)
+            with stack:
+                self._measure("storm", name, lambda: scenarios.storm(stack, people, missed=plan.storm_missed, away=2))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Compares Parley with its peers on this machine.")
+    parser.add_argument("--quick", action="store_true", help="one short round, printed only: for a look while working")
+    parser.add_argument(
+        "--only", default="", help=f"variants or how their names begin, comma-separated: {', '.join(VARIANTS)}"
+    )
+    parser.add_argument("--rounds", type=int, help="how often each variant takes its turn")
+    parser.add_argument("--report", action="store_true", help="write the report of the last run again, and no more")
+    return parser.parse_args()
+
+
+def chosen(only: str) -> list[str]:
+    prefixes = tuple(filter(None, only.split(","))) or ("",)
+    return [name for name in VARIANTS if name.startswith(prefixes)]
+
+
+def write(results: Results) -> None:
+    plots.draw(results, HOME)
+    (HOME / "report.md").write_text(report.text(results))
+    print(f"\nwritten: {HOME / 'report.md'}")
+
+
+def main() -> int:
+    options = arguments()
+    if options.report:
+        write(Results.load(RESULTS))
+        return 0
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill stops every child as Ctrl-C does
+    names = chosen(options.only)
+    missing = install(names)
+    plan = QUICK if options.quick else FULL
+    if options.rounds:
+        plan = plan.with_rounds(options.rounds)
+    machine.prepare()
+    with tempfile.TemporaryDirectory(prefix="parley-bench-") as directory:
+        run = Run(plan, [name for name in names if name not in missing], Path(directory))
+        try:
+            run.everything()
+        except KeyboardInterrupt:
+            print("\nstopped")
+            return 130
+        if not options.quick:
+            run.results.facts = {
+                **machine.facts(Path(directory)),
+                "versions": versions.all_of_them(),
+                "missing": missing,
+                "rounds": plan.rounds,
+                "seconds": plan.seconds,
+            }
+            run.results.save(RESULTS)
+            write(run.results)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
