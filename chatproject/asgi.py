@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import MutableMapping
 from typing import Any
@@ -18,7 +19,15 @@ from realtime import daphne_bounds  # noqa: E402
 from realtime.engine import engine  # noqa: E402
 from realtime.routing import websocket_application  # noqa: E402
 
+COLLECT_AFTER = 20_000
+"""New objects after which the garbage collector looks for cycles among them."""
+
 daphne_bounds.install(on_shutdown=engine.stop)
+
+# What is loaded by now stays for good: the collector need not walk through it over and over. What a message leaves is
+# freed by its reference counts; looking for cycles after every 700 objects, as Python does, took 8 % of the time.
+gc.freeze()
+gc.set_threshold(COLLECT_AFTER, 20, 20)
 
 _by_protocol = ProtocolTypeRouter(
     {"http": BodyLimit(django_application), "websocket": websocket_application}  # type: ignore[arg-type]

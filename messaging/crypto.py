@@ -36,9 +36,15 @@ def generate_data_key() -> bytes:
     return os.urandom(KEY_BYTES)
 
 
-def seal(cipher: AESGCM, plaintext: bytes, associated_data: bytes) -> bytes:
-    """Encrypt and authenticate; the answer is `OVERHEAD` bytes longer than the plaintext."""
-    nonce = os.urandom(NONCE_BYTES)
+def nonces(count: int) -> Iterator[bytes]:
+    """Return fresh random nonces for one `seal` each; together they cost one call into the kernel."""
+    random = os.urandom(NONCE_BYTES * count)
+    return (random[start : start + NONCE_BYTES] for start in range(0, len(random), NONCE_BYTES))
+
+
+def seal(cipher: AESGCM, plaintext: bytes, associated_data: bytes, *, nonce: bytes | None = None) -> bytes:
+    """Encrypt and authenticate; the answer is `OVERHEAD` bytes longer than the plaintext. A nonce is used once."""
+    nonce = nonce or os.urandom(NONCE_BYTES)
     return _PREFIX + nonce + cipher.encrypt(nonce, plaintext, associated_data)
 
 

@@ -120,9 +120,10 @@ class EncryptedField(_BinaryField):
         ids: list[UUID] = [getattr(instance, name) for name in self.associated]
         return self._place + b"".join(value.bytes for value in ids)
 
-    def seal(self, cipher: AESGCM, text: str, ids: Iterable[UUID]) -> Sealed:
+    def seal(self, cipher: AESGCM, text: str, ids: Iterable[UUID], *, nonce: bytes | None = None) -> Sealed:
         """Encrypt text for a row that is not an instance; `ids` are the values of `associated`, in their order."""
-        return Sealed(seal(cipher, text.encode("utf-8"), self._place + b"".join([value.bytes for value in ids])))
+        associated_data = self._place + b"".join([value.bytes for value in ids])
+        return Sealed(seal(cipher, text.encode("utf-8"), associated_data, nonce=nonce))
 
     def close(self, instance: models.Model, text: str) -> Sealed:
         """Encrypt text for this row."""

@@ -23,6 +23,7 @@ from chatproject.ids import uuid7
 from chatproject.times import rfc3339
 from messaging import keys, rosters
 from messaging.attachments import attachment_body
+from messaging.crypto import nonces
 from messaging.drafts import Draft
 from messaging.events import MessageReceived, publish
 from messaging.models import Attachment, Chat, ChatKind, Message, MessageType
@@ -233,11 +234,11 @@ class _Batch:
         numbers.take_for_messages(wanted, moment=moment)
         next_numbers = {chat_id: self.chats[chat_id].counter + 1 for chat_id in wanted}
         rows, events = [], []
-        for place in places:
+        for place, nonce in zip(places, nonces(len(places)), strict=True):
             draft, chat_id = self.drafts[place], self._chat_id(place)
             message = self._document(draft, chat_id, next_numbers[chat_id], shown)
             next_numbers[chat_id] += 1
-            rows.append(self._row(draft, message, moment))
+            rows.append(self._row(draft, message, moment, nonce))
             events.append(
                 MessageReceived(
                     recipients=self.rosters[chat_id].members, message_id=message.id, body=message, origin=draft.origin
@@ -276,15 +277,16 @@ class _Batch:
             unreadable=False,
         )
 
-    def _row(self, draft: Draft, message: MessageDocument, moment: datetime) -> list[Any]:
+    def _row(self, draft: Draft, message: MessageDocument, moment: datetime, nonce: bytes) -> list[Any]:
         """Return the message's row, its content sealed."""
         chat_id, message_id, sender_id = message.chat_id, message.id, message.sender_id
+        bound = (chat_id, message_id, sender_id)
         values = {
             "id": message_id,
             "chat_id": chat_id,
             "sender_id": sender_id,
             "receiver_id": message.receiver_id,
-            "content": _CONTENT.seal(self.ciphers[chat_id], draft.content, (chat_id, message_id, sender_id)),
+            "content": _CONTENT.seal(self.ciphers[chat_id], draft.content, bound, nonce=nonce),
             "type": message.type,
             "timestamp": moment,
             "seq": message.seq,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.db import DatabaseError, IntegrityError, OperationalError, connections
 from django.test.utils import CaptureQueriesContext
 
-from accounts.models import User
+from accounts.models import Session, User
 from chatproject import db
 
 LOCKED = OperationalError("database is locked")
@@ -199,3 +200,55 @@ def test_a_broken_connection_is_given_up(transactional_db: None, error: Exceptio
     db.discard_broken_connection(error)
 
     assert (connection.connection is None) == closed
+
+
+# --- Inserting --------------------------------------------------------------------------------------------------------
+
+
+def values_of(model: Any, **given: Any) -> list[Any]:
+    """Return a row with every field's value, in the order of the fields."""
+    made = model(**given)
+    return [getattr(made, field.attname) for field in model._meta.concrete_fields]
+
+
+@pytest.mark.parametrize("count", [0, 1, 64, 65, 200])
+def test_inserted_rows_are_what_the_model_would_have_stored(transactional_db: None, count: int) -> None:
+    """Every kind of value comes back as it went in: ids, times, numbers, texts, booleans, bytes and what is absent."""
+    owner = User.objects.create_user(username="owner", email="owner@x.org", password=None)
+    rows = [
+        values_of(
+            Session,
+            user_id=owner.id,
+            refresh_hash=bytes([number]) * 32,
+            expires_at=datetime(2026, 1, 31, 12, 0, 0, 123000, tzinfo=UTC),
+            user_agent="☕ \"'%s?",
+        )
+        for number in range(count)
+    ]
+
+    db.insert(Session, rows)
+
+    stored = {one.pk: one for one in Session.objects.all()}
+    assert len(stored) == count
+    for row in rows:
+        made = Session(*row)
+        assert [getattr(stored[made.pk], field.attname) for field in Session._meta.concrete_fields] == row
+
+
+def test_a_row_that_is_there_already_is_refused(transactional_db: None) -> None:
+    """As a unique violation, which whoever inserts may expect."""
+    row = values_of(User, username="one", username_key="one", email="one@x.org")
+    db.insert(User, [row])
+
+    with pytest.raises(IntegrityError):
+        db.insert(User, [row])
+
+
+def test_many_rows_take_few_statements(transactional_db: None) -> None:
+    """Sixty-four at a time."""
+    rows = [values_of(User, username=f"u{n}", username_key=f"u{n}", email=f"{n}@x.org") for n in range(130)]
+
+    with CaptureQueriesContext(connections["default"]) as captured:
+        db.insert(User, rows)
+
+    assert len(captured) == 3
