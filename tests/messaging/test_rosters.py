@@ -96,7 +96,9 @@ def test_who_goes_is_gone_at_once(published: Announced, ada: Person, alan: Perso
     assert alan.id not in published.events[0].recipients
 
 
-def test_a_change_that_is_taken_back_leaves_nothing_behind(ada: Person, mallory: Person, group: Chat) -> None:
+def test_a_change_that_is_taken_back_leaves_nothing_behind(
+    published: Announced, ada: Person, mallory: Person, group: Chat
+) -> None:
     """What was read in a transaction that failed stands under a name that no row holds."""
     before = members(group)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from chatproject.errors import DomainError
 from chatproject.ids import uuid7
 from messaging.models import Chat, Message
 from realtime import commands
+from realtime.dispatch import PENDING_SENDS, handle_at_once
 from realtime.engine import Engine
+from realtime.sockets import CloseCode, Socket
 from tests.realtime.client import Client
 from tests.realtime.conftest import Connect, Person
 
@@ -276,3 +279,95 @@ def test_every_domain_error_has_a_code_of_its_own_shape() -> None:
         return [kind, *(one for child in kind.__subclasses__() for one in below(child))]
 
     assert all(kind.code.replace("_", "").islower() for kind in below(DomainError))
+
+
+# --- Messages that are taken on the spot ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def spot(live: Engine, ada: Person) -> tuple[Socket, list[dict[str, Any]]]:
+    """A socket of Ada's that no consumer serves, and what is written to it."""
+    written: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        written.append(json.loads(message["text"]))
+
+    expires = datetime.now(UTC) + timedelta(minutes=5)
+    return Socket(user_id=ada.id, session_id=uuid7(), expires_at=expires, send=send), written
+
+
+def sending(chat: Chat, content: str = "Tea?", **more: Any) -> str:
+    """Return the text of a `message:send`."""
+    return json.dumps({"event": "message:send", "id": 1, "data": {"chatId": str(chat.id), "content": content}, **more})
+
+
+async def test_a_message_is_taken_on_the_spot(
+    live: Engine, spot: tuple[Socket, list[dict[str, Any]]], chat: Chat
+) -> None:
+    """Its ack follows the commit, as for every other."""
+    socket, written = spot
+
+    assert handle_at_once(live, socket, sending(chat))
+    assert (written, socket.pending_sends) == ([], 1)
+    await live.batcher.drain()
+
+    assert socket.pending_sends == 0
+    assert [(frame["ack"], frame["data"]["message"]["content"]) for frame in written] == [(1, "Tea?")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"event": "ping", "id": 1}',
+        '{"event": "ping", "data": "message:send"}',
+        '{"event": "message:send"',
+        '{"event": "message:send", "id": [1]}',
+        '{"event": "message:send", "id": 1, "data": {"content": 7}}',
+        '{"event": "message:send", "id": 1, "data": {"content": "nowhere"}}',
+    ],
+)
+async def test_everything_else_takes_the_usual_way(
+    live: Engine, spot: tuple[Socket, list[dict[str, Any]]], text: str
+) -> None:
+    """Nothing has happened by then: no ack, no error, nothing counted."""
+    socket, written = spot
+
+    assert not handle_at_once(live, socket, text)
+    assert (written, socket.pending_sends) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    "state", [{"busy": True}, {"pending_sends": PENDING_SENDS}, {"closing": CloseCode.RESTARTING}], ids=str
+)
+async def test_a_message_waits_its_turn(
+    live: Engine, spot: tuple[Socket, list[dict[str, Any]]], chat: Chat, state: dict[str, Any]
+) -> None:
+    """It overtakes no frame before it, has its bound, and nothing is taken of a socket that closes."""
+    socket, _ = spot
+    for name, value in state.items():
+        setattr(socket, name, value)
+
+    assert not handle_at_once(live, socket, sending(chat))
+
+
+async def test_a_message_is_not_taken_where_its_limit_is_far(
+    live: Engine, spot: tuple[Socket, list[dict[str, Any]]], chat: Chat, settings: Any
+) -> None:
+    """The event loop never waits for Redis."""
+    settings.PARLEY_REDIS_URL = "redis://127.0.0.1:1/0"
+
+    assert not handle_at_once(live, spot[0], sending(chat))
+
+
+async def test_a_message_above_its_limit_is_refused_on_the_spot(
+    live: Engine, spot: tuple[Socket, list[dict[str, Any]]], chat: Chat, settings: Any
+) -> None:
+    """And counted once."""
+    socket, written = spot
+    settings.PARLEY_RATES = {"SEND": "1/m"}
+
+    assert handle_at_once(live, socket, sending(chat))
+    assert handle_at_once(live, socket, sending(chat, "too much"))
+    await live.batcher.drain()
+
+    assert sorted("error" in frame for frame in written) == [False, True]
