@@ -50,6 +50,8 @@ class ChatConsumer(AsyncConsumer):
         clear_contextvars()
         bind_contextvars(socket=socket.id)
         log.info("socket.opened", user_id=str(socket.user_id), address=scope["address"])
+        scope.clear()  # an idle socket needs nothing of it any more
+        del principal
         code: int | None = None
         try:
             await self._greet(socket)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import structlog
@@ -18,7 +19,8 @@ from daphne import http_protocol, server, ws_protocol
 from twisted.internet.defer import Deferred
 
 from chatproject.body_limit import KIB, UPLOADS
-from realtime.daphne_wire import OUTBOUND_BYTES, PlainSocket, unsent_bytes
+from realtime.daphne_memory import Inbox, LeanSocket
+from realtime.daphne_wire import OUTBOUND_BYTES, unsent_bytes
 from realtime.outbox import WIRE
 from realtime.sockets import CloseCode
 
@@ -45,7 +47,7 @@ _REFUSAL = (
 )
 
 
-class BoundedSocket(PlainSocket):
+class BoundedSocket(LeanSocket):
     """A WebSocket that buffers within bounds in both directions."""
 
     failByDrop = False  # noqa: N815  a message above autobahn's limit is answered by its close code, not by a reset
@@ -53,19 +55,16 @@ class BoundedSocket(PlainSocket):
     _paused = False
     _shut_with: CloseCode | None = None
 
-    def applicationCreateWorked(self, application_queue: asyncio.Queue[Any]) -> None:  # noqa: N802
-        """Resume reading when the application has caught up."""
-        take = application_queue._get
-
-        def take_and_resume() -> Any:
-            item = take()
-            if self._paused and application_queue.qsize() < INBOUND_FRAMES // 2:
-                self._paused = False
-                self.transport.resumeProducing()
-            return item
-
-        application_queue._get = take_and_resume  # type: ignore[method-assign]
+    def applicationCreateWorked(self, application_queue: Inbox) -> None:  # noqa: N802
+        """Follow how far the application has read."""
+        application_queue.on_take(self._resume)
         super().applicationCreateWorked(application_queue)
+
+    def _resume(self, waiting: int) -> None:
+        """Read on when the application has caught up."""
+        if self._paused and waiting < INBOUND_FRAMES // 2:
+            self._paused = False
+            self.transport.resumeProducing()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
         """Offer a text to the application at once, or queue it; what is no UTF-8 ends the socket (section 8.1)."""
@@ -185,9 +184,13 @@ def install(*, on_shutdown: Callable[[], Coroutine[Any, Any, None]]) -> None:
     handle_reply = server.Server.handle_reply
 
     def create_with_wire(self: server.Server, protocol: Any, scope: dict[str, Any]) -> Any:
-        if isinstance(protocol, BoundedSocket):
-            scope["extensions"] = {WIRE: protocol}
-        return create_application(self, protocol, scope)
+        if not isinstance(protocol, BoundedSocket):
+            return create_application(self, protocol, scope)
+        inbox = Inbox()
+        scope.update(asgi={"version": "3.0"}, extensions={WIRE: protocol})
+        application = self.application(scope=scope, receive=inbox.get, send=partial(self.handle_reply, protocol))
+        self.connections[protocol]["application_instance"] = asyncio.ensure_future(application)
+        return inbox
 
     async def reply_and_wait(self: server.Server, protocol: Any, message: dict[str, Any]) -> None:
         await handle_reply(self, protocol, message)

@@ -136,6 +136,7 @@ class PlainSocket(ws_protocol.WebSocketProtocol):  # type: ignore[misc]
             except OSError:  # full, or gone: Twisted finds out which
                 sent = 0
             if sent == len(data):
+                self._held = None
                 return
         if waiting and waiting + len(data) > OUTBOUND_BYTES:
             self.overrun()
@@ -146,7 +147,10 @@ class PlainSocket(ws_protocol.WebSocketProtocol):  # type: ignore[misc]
 
     def _frames_held(self, frames: list[bytes], sent: int, waiting: int) -> int:
         """Forget the frames that have left the transport, note those that came behind, and return how many wait."""
-        held = self._held = self._held or deque()
+        held = self._held
+        if held is None:
+            held, self._held_bytes = deque(), 0
+            self._held = held
         while held and self._held_bytes - held[0] >= waiting:
             self._held_bytes -= held.popleft()
         for frame in frames:

@@ -50,6 +50,9 @@ class TokenHandshake:
         )
         scope["principal"] = None
         scope["refusal"] = await self._refusal(scope, headers)
+        # An idle socket stays in the next line for days: what only the handshake needed goes before.
+        headers.clear()
+        scope["headers"].clear()
         return await self.application(scope, receive, send)
 
     async def _refusal(self, scope: Scope, headers: dict[bytes, str]) -> CloseCode | None:

@@ -15,6 +15,7 @@ from twisted.internet.testing import StringTransport
 
 from realtime import daphne_bounds
 from realtime.daphne_bounds import INBOUND_FRAMES, INBOUND_LIMIT, OUTBOUND_BYTES, BoundedRequest, BoundedSocket
+from realtime.daphne_memory import Inbox
 from realtime.outbox import WIRE
 from realtime.sockets import CloseCode
 
@@ -45,11 +46,11 @@ def socket() -> BoundedSocket:
         protocol.closed.append((struct.unpack("!H", payload[:2])[0], payload[2:].decode())) if opcode == 8 else None
     )
     protocol.closeHandshakeTimeout = 0
-    protocol.applicationCreateWorked(asyncio.Queue())
+    protocol.applicationCreateWorked(Inbox())
     return protocol
 
 
-def test_reading_pauses_while_frames_wait(socket: BoundedSocket) -> None:
+async def test_reading_pauses_while_frames_wait(socket: BoundedSocket) -> None:
     """And goes on when half of them are handled."""
     for _ in range(INBOUND_FRAMES):
         socket.onMessage(b"{}", False)
@@ -57,7 +58,7 @@ def test_reading_pauses_while_frames_wait(socket: BoundedSocket) -> None:
 
     while socket.application_queue.qsize() >= INBOUND_FRAMES // 2:
         assert socket.transport.producerState == "paused"
-        socket.application_queue.get_nowait()
+        await socket.application_queue.get()
 
     assert socket.transport.producerState == "producing"
     assert socket.closed == []
@@ -87,16 +88,16 @@ def test_a_close_without_a_code(socket: BoundedSocket) -> None:
     assert socket.closed == [(1000, "")]
 
 
-def test_the_application_learns_of_the_end(socket: BoundedSocket) -> None:
+async def test_the_application_learns_of_the_end(socket: BoundedSocket) -> None:
     """Also after a close by a bound, from when on Daphne would be mute."""
     for _ in range(INBOUND_LIMIT + 1):
         socket.onMessage(b"{}", False)
-    while not socket.application_queue.empty():
-        socket.application_queue.get_nowait()
+    while socket.application_queue.qsize():
+        await socket.application_queue.get()
 
     socket.onClose(False, 1006, "the peer did not answer the close")
 
-    assert socket.application_queue.get_nowait() == {"type": "websocket.disconnect", "code": 4429}
+    assert await socket.application_queue.get() == {"type": "websocket.disconnect", "code": 4429}
 
 
 # --- Bodies -----------------------------------------------------------------------------------------------------------
@@ -253,17 +254,34 @@ async def test_a_drain_that_fails_does_not_hold_the_end(
     assert restored == ["killed"]
 
 
-def test_applications_get_the_wire(restored: list[str], socket: BoundedSocket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The scope of a socket carries it as an extension; that of a request does not."""
+async def test_applications_get_the_wire(
+    restored: list[str], socket: BoundedSocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scope of a socket carries it as an extension; that of a request is left to Daphne."""
     scopes: list[dict[str, Any]] = []
     monkeypatch.setattr(server.Server, "create_application", lambda self, protocol, scope: scopes.append(scope))
+
+    async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        scopes.append(scope)
+        await send(await receive())
 
     async def drain() -> None:
         """Nothing to do."""
 
-    daphne_bounds.install(on_shutdown=drain)
-    server.Server.create_application(SimpleNamespace(), socket, {"type": "websocket"})
-    server.Server.create_application(SimpleNamespace(), object(), {"type": "http"})
+    replies: list[tuple[Any, Any]] = []
 
-    assert scopes[0]["extensions"][WIRE] is socket
-    assert "extensions" not in scopes[1]
+    async def handle_reply(protocol: Any, message: Any) -> None:
+        replies.append((protocol, message))
+
+    daphne_bounds.install(on_shutdown=drain)
+    daphne = SimpleNamespace(application=application, handle_reply=handle_reply, connections={socket: {}})
+    inbox = server.Server.create_application(daphne, socket, {"type": "websocket"})
+    server.Server.create_application(daphne, object(), {"type": "http"})
+    inbox.put_nowait({"type": "websocket.connect"})
+    await daphne.connections[socket]["application_instance"]
+
+    request, opened = scopes
+    assert opened["extensions"][WIRE] is socket
+    assert opened["asgi"] == {"version": "3.0"}
+    assert replies == [(socket, {"type": "websocket.connect"})]
+    assert "extensions" not in request

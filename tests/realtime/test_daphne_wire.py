@@ -16,6 +16,7 @@ from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
 
 from realtime.daphne_bounds import BoundedSocket
+from realtime.daphne_memory import Inbox
 from realtime.daphne_wire import OUTBOUND_BYTES, OUTBOUND_FRAMES, text_frame, unmasked, unsent_bytes
 from tests.live.clients import masked_frame
 
@@ -34,7 +35,7 @@ class Heard:
         self.protocol.inside_message = False
         self.protocol.data = b""
         self.protocol.muted = False
-        self.protocol.application_queue = asyncio.Queue()
+        self.protocol.application_queue = Inbox()
         self.protocol.take = self.take
         self.protocol._dataReceived = self.left.append
         self.protocol.sendClose = lambda code, reason: self.closes.append((code, reason))
@@ -136,14 +137,14 @@ def test_nothing_is_taken_while_autobahn_is_at_work(heard: Heard, between: dict[
     assert (heard.texts, heard.left) == ([], [masked_frame(b"text")])
 
 
-def test_a_text_that_is_not_taken_waits_in_the_queue(heard: Heard) -> None:
+async def test_a_text_that_is_not_taken_waits_in_the_queue(heard: Heard) -> None:
     """And the ones behind it as well: nothing overtakes."""
     heard.protocol.take = lambda text: text == "later"
 
     heard.receive(masked_frame(b"first") + masked_frame(b"later"))
 
     queue = heard.protocol.application_queue
-    assert [queue.get_nowait()["text"] for _ in range(queue.qsize())] == ["first", "later"]
+    assert [(await queue.get())["text"] for _ in range(queue.qsize())] == ["first", "later"]
 
 
 def test_a_text_that_is_no_utf8_ends_the_socket(heard: Heard) -> None:
