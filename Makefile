@@ -163,5 +163,5 @@ web/node_modules/.package-lock.json: .make/web-lock
 
 clean: ## Remove everything that was installed or built; data stays
 	rm -rf .venv .make .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage .coverage.* staticfiles
-	rm -rf web/node_modules web/dist
+	rm -rf web/node_modules web/dist bench/peers/express/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -43,6 +43,8 @@ def run(job: Job, on_event: Callable[[str], None] = lambda _: None) -> Event:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    process.stdout.close()
     process.terminate()
     try:
         process.wait(STOP_SECONDS)

@@ -46,14 +46,22 @@ def top_speed(results: Results, variant: str) -> Spread | None:
 
 def speed_ratios(results: Results, ours: str, theirs: str) -> dict[tuple[int, int], float]:
     """Return how many times as fast ours is, by load."""
+    return _ratios(results, per_second, ours, theirs)
+
+
+def cost_ratios(results: Results, ours: str, theirs: str) -> dict[tuple[int, int], float]:
+    """Return how many times as much CPU time theirs takes for a message, by load."""
+    return _ratios(results, lambda one: one["cpuPer1000"], theirs, ours)
+
+
+def _ratios(results: Results, value: Callable[[Record], float], over: str, under: str) -> dict[tuple[int, int], float]:
     ratios = {}
     for sockets, in_flight in loads(results):
-        mine, other = (
-            results.spread(per_second, "closed loop", name, sockets=sockets, inFlight=in_flight)
-            for name in (ours, theirs)
+        above, below = (
+            results.spread(value, "closed loop", name, sockets=sockets, inFlight=in_flight) for name in (over, under)
         )
-        if mine and other:
-            ratios[sockets, in_flight] = mine.median / other.median
+        if above and below:
+            ratios[sockets, in_flight] = above.median / below.median
     return ratios
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from bench.marks import all_marks, loads, per_second, speed_ratios
+from bench.marks import all_marks, cost_ratios, loads, per_second, speed_ratios
 from bench.plots import FILES
 from bench.results import Record, Results, Spread
 from bench.stacks import SERVERS, VARIANTS
@@ -26,10 +26,16 @@ Written by `make bench`; do not edit. [README.md](README.md) says how to run it 
 All variants do the same work for each message: find out whether its sender is in the chat, encrypt it (AES-256-GCM),
 insert it, ack it to the sender, deliver it to the other person. A message counts once it was both acked and delivered.
 Contents have 100 characters, sockets are authenticated, people are in pairs and everybody writes. The whole server
-side (server, Redis, database) is pinned to one core, the load generator to the other. The variants take turns,
-{rounds} rounds of {seconds:g} s after a warm-up, each round with a fresh database. Figures are medians of the rounds,
+side (server, Redis, database) is pinned to one core, the load generator to the other. The variants take turns
+(rounds: {rounds}, each of {seconds:g} s after a warm-up and with a fresh database). Figures are medians of the rounds,
 with the lowest and the highest in brackets. A run in which a message was lost, doubled, refused or misdelivered is a
 failure, not a figure.
+"""
+
+QUIET_LOAD = 0.5
+DISTURBED = """\
+**Other programs were at work on this machine before the run, and may have been during it. Figures of single runs are
+too low then and ratios uncertain; CPU time for a message suffers least.**
 """
 
 DURABILITY = """\
@@ -47,6 +53,7 @@ def text(results: Results) -> str:
     """Return the whole report."""
     sections = (
         INTRODUCTION.format(**results.facts),
+        DISTURBED if results.facts["load"] > QUIET_LOAD else "",
         _marks(results),
         _closed_loop(results),
         DURABILITY,
@@ -128,27 +135,36 @@ def _closed_loop(results: Results) -> str:
     return "\n".join(parts)
 
 
+PAIRS = (
+    ("parley-full", "express-full"),
+    ("parley-normal", "express-normal"),
+    ("parley-full", "express-normal"),
+    ("parley-full", "channels-full"),
+    ("parley-normal", "channels-normal"),
+    ("parley-full", "prosody-full"),
+    ("parley-normal", "prosody-normal"),
+)
+
+
 def _ratios(results: Results) -> str:
-    pairs = (
-        ("parley-full", "express-full"),
-        ("parley-normal", "express-normal"),
-        ("parley-full", "express-normal"),
-        ("parley-full", "channels-full"),
-        ("parley-normal", "channels-normal"),
-        ("parley-full", "prosody-full"),
-        ("parley-normal", "prosody-normal"),
-    )
-    found = {pair: speed_ratios(results, *pair) for pair in pairs}
-    head = ["ratio of medians", *(f"{sockets:,} x {in_flight}" for sockets, in_flight in loads(results))]
-    rows = [
-        [
-            f"{label(ours)} : {label(theirs)}",
-            *(f"{ratios[load]:.2f}" if load in ratios else "" for load in loads(results)),
+    parts = []
+    for title, ratios in (
+        ("How many times as fast (medians)", speed_ratios),
+        ("How many times as little CPU time a message takes; waiting for the disk is not in it", cost_ratios),
+    ):
+        found = {pair: ratios(results, *pair) for pair in PAIRS}
+        rows = [
+            [f"{label(ours)} : {label(theirs)}", *(_cell(by_load.get(one)) for one in loads(results))]
+            for (ours, theirs), by_load in found.items()
+            if by_load
         ]
-        for (ours, theirs), ratios in found.items()
-        if ratios
-    ]
-    return "### Ratios\n\n" + table(head, rows) if rows else ""
+        head = [title, *(f"{sockets:,} x {in_flight}" for sockets, in_flight in loads(results))]
+        parts += [table(head, rows)] if rows else []
+    return "\n".join(["### Ratios\n", *parts]) if parts else ""
+
+
+def _cell(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f}"
 
 
 def _rates(results: Results) -> str:
@@ -227,6 +243,7 @@ def _machine(results: Results) -> str:
         ("kernel", facts["kernel"]),
         ("fdatasync of 4 KiB", f"p50 {facts['fsyncP50']:.2f} ms, p99 {facts['fsyncP99']:.2f} ms"),
         ("time that the host took away, since boot", f"{facts['stealPercent']} %"),
+        ("load average of the 15 minutes before the run", f"{facts['load']:.1f}"),
         *facts["versions"].items(),
     ]
     return "## Machine\n\n" + table(("", ""), rows)

@@ -27,10 +27,12 @@ RESULTS = HOME / "results.json"
 class Run:
     """One run: starts each stack afresh for each measurement of each round, and collects the records."""
 
-    def __init__(self, plan: Plan, names: list[str], directory: Path) -> None:
+    def __init__(self, plan: Plan, names: list[str], directory: Path, keep: Path | None) -> None:
+        """`keep` is the file that holds what was measured so far, for a run that does not get to its end."""
         self.plan = plan
         self.names = names
         self.results = Results()
+        self._keep = keep
         self._directory = directory
         self._started = 0
         self._console = Console()
@@ -72,6 +74,8 @@ class Run:
             record = {"failed": f"{type(error).__name__}: {error}"[:2000]}
         self.results.add(scenario, name, record, **names)
         self._console.show(self.results.records[-1])
+        if self._keep:
+            self.results.save(self._keep)
 
     def _closed_loop(self, name: str, number: int) -> None:
         plan = self.plan
@@ -191,21 +195,22 @@ def main() -> int:
         plan = plan.with_rounds(options.rounds)
     machine.prepare()
     with tempfile.TemporaryDirectory(prefix="parley-bench-") as directory:
-        run = Run(plan, [name for name in names if name not in missing], Path(directory))
+        home = Path(directory)
+        keep = None if options.quick else RESULTS
+        run = Run(plan, [name for name in names if name not in missing], home, keep)
+        run.results.facts = {
+            **machine.facts(home),
+            "versions": versions.all_of_them(),
+            "missing": missing,
+            "rounds": plan.rounds,
+            "seconds": plan.seconds,
+        }
         try:
             run.everything()
         except KeyboardInterrupt:
             print("\nstopped")
             return 130
-        if not options.quick:
-            run.results.facts = {
-                **machine.facts(Path(directory)),
-                "versions": versions.all_of_them(),
-                "missing": missing,
-                "rounds": plan.rounds,
-                "seconds": plan.seconds,
-            }
-            run.results.save(RESULTS)
+        if keep:
             write(run.results)
     return 0
 

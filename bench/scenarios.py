@@ -60,10 +60,12 @@ def traffic(
     result = load.run(job, watch)
     if result["trouble"] or result["counts"]["lost"]:
         raise load.LoadFailedError(f"{result['trouble']} {result['counts']}")
+    if not (result["messages"] and result["ack"]["count"] and result["delivery"]["count"]):
+        raise load.LoadFailedError("nothing was finished in the measured time")
     return {
         **result,
         "serverCpu": {role: used / result["seconds"] for role, used in watch.used.items()},
-        "cpuPer1000": sum(watch.used.values()) / max(result["messages"], 1) * 1000,
+        "cpuPer1000": sum(watch.used.values()) / result["messages"] * 1000,
     }
 
 

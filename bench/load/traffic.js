@@ -15,7 +15,7 @@ const RING = 1 << 20; // more messages than are ever under way
 const ACKED = 1;
 const DELIVERED = 2;
 const COMPLETE = ACKED | DELIVERED;
-const DRAIN_SECONDS = 60;
+const DRAIN_SECONDS = 120;
 const REFUSED_PAUSE_MS = 20;
 
 export async function traffic(job) {

@@ -1,0 +1,85 @@
+"""Tests of the benchmark's load generator against a real server: it counts everything once. Nothing is timed here."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench import scenarios
+from bench.stacks.base import People
+from bench.stacks.parley import Parley
+
+pytestmark = pytest.mark.live
+
+PEOPLE = 20
+
+
+@pytest.fixture
+def stack(tmp_path: Path, migrated_database: Path) -> Parley:
+    """Daphne and Redis as the benchmark runs them, with an empty database; not started yet."""
+    shutil.copyfile(migrated_database, tmp_path / "migrated-parley.sqlite3")
+    home = tmp_path / "stack"
+    home.mkdir()
+    return Parley(home)
+
+
+@pytest.fixture
+def pairs(stack: Parley) -> Iterator[People]:
+    """People in pairs, and the running server that knows them."""
+    people = stack.populate(PEOPLE)
+    with stack:
+        yield people
+
+
+@pytest.mark.parametrize("load", [{"in_flight": 3}, {"rate": 200}])
+def test_every_message_is_acked_and_delivered_once(stack: Parley, pairs: People, load: dict[str, int]) -> None:
+    """In a closed loop and at a rate: nothing is lost, doubled, refused or brought to somebody else."""
+    result = scenarios.traffic(stack, pairs, **load, warmup=0.2, seconds=1)
+
+    counts = result["counts"]
+    assert result["messages"] > 0
+    assert counts["sent"] == counts["acked"] == counts["delivered"] == counts["completed"] >= result["messages"]
+    assert {counts[name] for name in ("lost", "refused", "twice", "astray", "closed")} == {0}
+    assert set(result["serverCpu"]) == {"redis", "server"}
+
+
+def test_a_group_message_reaches_every_member(stack: Parley) -> None:
+    """The fan-out counts one delivery for each member but the sender, whose copy is the ack."""
+    people = stack.populate(PEOPLE, group=True)
+
+    with stack:
+        result = scenarios.fan_out(stack, people, warmup=0.2, seconds=1)
+
+    counts = result["counts"]
+    assert counts["messages"] > 0
+    assert counts["deliveries"] == counts["messages"] * PEOPLE
+
+
+def test_clients_that_come_back_get_what_they_missed(stack: Parley) -> None:
+    """The storm's clients lose their sockets, return with their cursors and are brought up to date."""
+    people = stack.populate(PEOPLE, messages=3)
+
+    with stack:
+        result = scenarios.storm(stack, people, missed=3, away=0.1)
+
+    assert result["resumed"]["count"] == PEOPLE
+    assert result["missed"] == result["expected"] == 3 * PEOPLE
+    assert result["errors"] == {}
+
+
+def test_pages_and_idle_sockets(stack: Parley) -> None:
+    """REST is asked in a filled chat, whose rows open like any other; idle sockets stay open."""
+    people = stack.populate(PEOPLE, fill=[120, 10])
+
+    with stack:
+        pages = scenarios.pages(stack, people, large=0, small=2, warmup=1, rounds=3)
+        idle = scenarios.idle(stack, people, warm=2, settle=0.1, seconds=0.5)
+
+    assert {name: one["count"] for name, one in pages["latencies"].items()} == dict.fromkeys(
+        ("read-large", "send-large", "read-small", "send-small"), 3
+    )
+    assert (idle["sockets"], idle["closed"]) == (PEOPLE - 2, 0)
+    assert "unreadable" not in stack.server.log
