@@ -70,6 +70,7 @@ async def test_options_are_shared(opened: BoundedSocket) -> None:
 async def test_a_lean_socket_still_speaks(opened: BoundedSocket) -> None:
     """Pings, fragments and the close handshake are autobahn's, with the values that it set first."""
     texts: list[str] = []
+    await opened.application_queue.get()  # websocket.connect
     opened.take = lambda text: not texts.append(text)
     opened.transport.clear()
 
