@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import structlog
@@ -16,7 +17,9 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from chatproject.ids import uuid7
 from realtime import bus as bus_module
+from realtime import streams
 from realtime.bus import GROUP, Bus
+from realtime.leases import Leases, MemoryLeases, RedisLeases
 from realtime.parcels import Parcel
 from tests.live.server import Redis, make_redis
 from tests.realtime.conftest import until
@@ -28,12 +31,14 @@ ADA = uuid7()
 class End:
     """One process's end of the bus."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, leases: Leases) -> None:
         channel_layers.set("default", layer)
         self.layer = layer
+        self.leases = leases
         self.texts: list[str] = []
         self.recoveries = 0
-        self.bus = Bus(receive=self.receive, recovered=self.recovered)
+        self.process = uuid7().hex
+        self.bus = Bus(process=self.process, leases=leases, receive=self.receive, recovered=self.recovered)
 
     def receive(self, parcels: Sequence[Parcel]) -> None:
         """Take the others' parcels."""
@@ -43,13 +48,21 @@ class End:
         """Take note of a gap."""
         self.recoveries += 1
 
-    def send(self, *texts: str) -> None:
+    def send(self, *texts: str, to: UUID = ADA) -> None:
         """Send parcels with these texts."""
-        self.bus.send([Parcel(recipients=(ADA,), text=text) for text in texts])
+        self.bus.send([Parcel(recipients=(to,), text=text) for text in texts])
+
+    async def holds(self, user_id: UUID, *, ttl: float = 60) -> None:
+        """Take a lease for somebody with a socket here."""
+        await self.leases.renew([user_id], holder=self.process, ttl=ttl)
 
     async def meets(self, other: End) -> None:
-        """Wait until either hears the other."""
-        await until(lambda: other.bus._process in self.bus._heard and self.bus._process in other.bus._heard)
+        """Wait until either hears the other; Ada has a socket on both."""
+        for end in (self, other):
+            await end.holds(ADA)
+        await until(lambda: other.process in self.bus._heard and self.process in other.bus._heard)
+        await asyncio.sleep(2 * bus_module.PROBE_SECONDS)
+        self.recoveries = other.recoveries = 0
 
 
 @pytest.fixture(autouse=True)
@@ -71,12 +84,13 @@ def own_redis(tmp_path: Path) -> Iterator[Redis]:
 async def end() -> AsyncIterator[Callable[..., End]]:
     """Make ends: `end(redis_server)`, or `end()` for one in memory; each over Redis has a layer of its own."""
     ends: list[End] = []
+    in_memory = MemoryLeases()
 
     def make(server: Redis | None = None, *, layer: Any = None, key: str = KEY) -> End:
         if server is not None:
             hosts = [{"address": server.url, "socket_timeout": None}]
             layer = RedisPubSubChannelLayer(hosts=hosts, prefix="parley", symmetric_encryption_keys=[key])
-        made = End(layer or InMemoryChannelLayer())
+        made = End(layer or InMemoryChannelLayer(), RedisLeases([server.url]) if server else in_memory)
         made.bus.start()
         ends.append(made)
         return made
@@ -85,6 +99,7 @@ async def end() -> AsyncIterator[Callable[..., End]]:
     for one in ends:
         await one.bus.stop()
         await one.layer.flush()
+        await one.leases.close()
     channel_layers.backends.clear()
 
 
@@ -110,15 +125,15 @@ async def test_one_publish_carries_what_has_gathered(
     monkeypatch.setattr(bus_module, "PUBLISH_LIMIT", 50)
     one, other = end(redis_server), end(redis_server)
     await one.meets(other)
-    monkeypatch.setattr(bus_module, "PROBE_SECONDS", 60)
-    await asyncio.sleep(0.2)
-    before = one.bus._number
+    one.send("first")
+    await until(lambda: other.texts)
+    before = one.bus._sent.last()[other.process]
 
     for number in range(120):
         one.send(str(number))
-    await until(lambda: len(other.texts) == 120)
+    await until(lambda: len(other.texts) == 121)
 
-    assert one.bus._number - before == 3
+    assert one.bus._sent.last()[other.process] - before == 3
 
 
 async def test_two_processes_in_memory(end: Callable[..., End]) -> None:
@@ -190,9 +205,13 @@ async def test_a_stranger_on_the_same_redis(end: Callable[..., End], redis_serve
     )
 
     for number in range(5):
-        await stranger.group_send(GROUP, {"type": "bus.parcels", "process": "x", "number": number, "payload": b""})
+        await stranger.group_send(
+            GROUP, {"type": "bus.parcels", "process": "x", "number": number, "direct": False, "payload": b""}
+        )
     await one.layer.group_send(GROUP, {"type": "something.else"})
-    await one.layer.group_send(GROUP, {"type": "bus.parcels", "process": "y", "number": 1, "payload": b"\xc1"})
+    await one.layer.group_send(
+        GROUP, {"type": "bus.parcels", "process": "y", "number": 1, "direct": False, "payload": b"\xc1"}
+    )
     one.send("ours")
     await until(lambda: other.texts)
 
@@ -217,6 +236,7 @@ async def test_a_redis_that_is_restarted(end: Callable[..., End], own_redis: Red
             await asyncio.sleep(0.2)
         own_redis.start()
         await until(lambda: one.recoveries and other.recoveries, seconds=20)
+    await other.holds(ADA)
     one.send("after")
     await until(lambda: other.texts[-1] == "after")
 
@@ -279,10 +299,10 @@ async def test_processes_that_are_gone_are_forgotten(
     end: Callable[..., End], redis_server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is known of them does not grow with each restart."""
-    monkeypatch.setattr(bus_module, "FORGET_SECONDS", 0.3)
+    monkeypatch.setattr(streams, "FORGET_SECONDS", 0.3)
     one, other = end(redis_server), end(redis_server)
     await one.meets(other)
 
     await other.bus.stop()
 
-    await until(lambda: other.bus._process not in one.bus._heard)
+    await until(lambda: other.process not in one.bus._heard)

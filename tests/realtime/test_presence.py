@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from accounts import services as accounts
 from accounts.models import Status, User
+from chatproject.ids import uuid7
 from messaging import services
 from messaging.models import Chat
 from realtime import presence as presence_module
@@ -322,13 +323,15 @@ class Process:
 
     def __init__(self, server: Redis, in_database: Callable[..., Awaitable[Any]]) -> None:
         self.people: set[Any] = set()
-        self.leases = RedisLeases(server.url)
-        self.presence = Presence(leases=self.leases, in_database=in_database, is_here=self.people.__contains__)
+        self.leases = RedisLeases([server.url])
+        self.presence = Presence(
+            process=uuid7().hex, leases=self.leases, in_database=in_database, is_here=self.people.__contains__
+        )
 
     async def come(self, person: Person) -> None:
         """Open somebody's first socket here."""
         self.people.add(person.id)
-        await self.presence.connected(person.id)
+        await self.presence.connected(person.id, first=True)
 
     def go(self, person: Person) -> None:
         """Close somebody's last socket here."""
@@ -345,6 +348,7 @@ async def processes(live: Engine, redis_server: Redis) -> AsyncIterator[tuple[Pr
     yield made
     for process in made:
         await process.presence.stop()
+        await process.leases.close()
 
 
 async def test_a_person_on_two_processes(live: Engine, processes: tuple[Process, Process], ada: Person) -> None:
@@ -380,9 +384,10 @@ async def test_another_process_sees_who_has_lapsed(
 
 async def test_presence_without_redis(live: Engine, ada: Person) -> None:
     """Coming, choosing, going and beating work by the database alone."""
-    alone = Presence(leases=RedisLeases("redis://127.0.0.1:1/0"), in_database=live.in_database, is_here=lambda _: here)
+    leases = RedisLeases(["redis://127.0.0.1:1/0"])
+    alone = Presence(process="alone", leases=leases, in_database=live.in_database, is_here=lambda _: here)
     here = True
-    await alone.connected(ada.id)
+    await alone.connected(ada.id, first=True)
     assert await live.in_database(stored, ada) == "online"
     await alone.beat([ada.id])
     await alone.chosen(ada.id)
@@ -395,7 +400,7 @@ async def test_presence_without_redis(live: Engine, ada: Person) -> None:
 
 async def test_stopping_drops_those_who_are_leaving(live: Engine, ada: Person) -> None:
     """Nobody is told at the end of a process; the next one, or the TTL, will tell."""
-    presence = Presence(leases=MemoryLeases(), in_database=live.in_database, is_here=lambda _: False)
+    presence = Presence(process="one", leases=MemoryLeases(), in_database=live.in_database, is_here=lambda _: False)
     presence.disconnected(ada.id)
 
     await presence.stop()
