@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 import structlog
 from channels.layers import get_channel_layer
@@ -60,12 +61,14 @@ class Bus:
         leases: Leases,
         receive: Callable[[Sequence[Parcel]], None],
         recovered: Callable[[], None],
+        is_here: Callable[[UUID], bool],
     ) -> None:
-        """`process` is this process's name, which holds its leases."""
+        """`process` is this process's name, which holds its leases; `is_here` tells of a socket in this process."""
         self._process = process
         self._leases = leases
         self._receive = receive
         self._recovered = recovered
+        self._is_here = is_here
         self._layer: Any = get_channel_layer()
         self._sent = Sent()
         self._heard = Heard(process=process)
@@ -137,7 +140,8 @@ class Bus:
         # Before the first probes are heard, somebody must be taken to be there.
         others = self._heard.living(within=ALIVE_SECONDS) or 1
         can_look = time.monotonic() >= self._blind_until
-        if can_look and lookup_pays(parcels=len(batch), recipients=len(people), others=others):
+        elsewhere = len(people) - sum(map(self._is_here, people))
+        if can_look and lookup_pays(parcels=len(batch), recipients=len(people), elsewhere=elsewhere, others=others):
             try:
                 async with asyncio.timeout(LOOKUP_SECONDS):
                     return by_process(batch, await self._leases.holders(people), sender=self._process)

@@ -15,12 +15,12 @@ from realtime.leases import CHOICE
 from realtime.parcels import Parcel
 
 # Microseconds of processor time, of processes and Redis together (docs/decisions/0011-directory-routing.md).
-LOOKUP = 130.0
-LOOKUP_OF_ONE = 6.0
-PUBLISH = 160.0
-DELIVERY = 230.0
-PARCEL = 8.0
-RECIPIENT = 1.0
+LOOKUP = 135.0
+LOOKUP_OF_ONE = 8.0
+PUBLISH = 150.0
+DELIVERY = 220.0
+PARCEL = 4.0
+RECIPIENT = 1.7
 
 
 def recipients_of(parcels: Sequence[Parcel]) -> set[UUID]:
@@ -28,11 +28,15 @@ def recipients_of(parcels: Sequence[Parcel]) -> set[UUID]:
     return {user_id for parcel in parcels for user_id in parcel.recipients}
 
 
-def lookup_pays(*, parcels: int, recipients: int, others: int) -> bool:
-    """Tell whether routing costs less than a broadcast, for recipients who are each on one process, whichever."""
+def lookup_pays(*, parcels: int, recipients: int, elsewhere: int, others: int) -> bool:
+    """Tell whether routing costs less than a broadcast to `others` processes.
+
+    `elsewhere` are those of the recipients who are not here: one in two is taken to be on one other process, whichever,
+    and the rest to be nowhere.
+    """
     content = parcels * PARCEL + recipients * RECIPIENT
-    holders = others * (1 - (others / (others + 1)) ** recipients)
-    routed = LOOKUP + recipients * LOOKUP_OF_ONE + holders * (PUBLISH + DELIVERY) + content * others / (others + 1)
+    holders = others * (1 - (1 - 0.5 / others) ** elsewhere)
+    routed = LOOKUP + recipients * LOOKUP_OF_ONE + holders * (PUBLISH + DELIVERY) + content / 2
     broadcast = PUBLISH + others * (DELIVERY + content)
     return routed < broadcast
 

@@ -79,13 +79,16 @@ class Engine:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="parley-reader")
         process = uuid7().hex
         self.leases = make_leases()
-        self.bus = Bus(process=process, leases=self.leases, receive=self._receive, recovered=self._recovered)
-        self.batcher = Batcher(executor=self._writer, deliver=self._spread)
-        self.presence = Presence(
+        self.bus = Bus(
             process=process,
             leases=self.leases,
-            in_database=self.in_database,
-            is_here=lambda one: bool(self.hub.sockets_of(one)),
+            receive=self._receive,
+            recovered=self._recovered,
+            is_here=self._is_here,
+        )
+        self.batcher = Batcher(executor=self._writer, deliver=self._spread)
+        self.presence = Presence(
+            process=process, leases=self.leases, in_database=self.in_database, is_here=self._is_here
         )
         self.typists = TypingBoard(in_database=self.in_database, tell=lambda event: self._spread([pack(event)]))
         self._looked_at = datetime.now(UTC)
@@ -207,6 +210,9 @@ class Engine:
     async def _look_soon(self) -> None:
         await asyncio.sleep(RECOVERY_DELAY)
         await self._look_at_chats()
+
+    def _is_here(self, user_id: UUID) -> bool:
+        return user_id in self.hub.user_ids
 
     # --- Sockets ------------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from realtime import bus as bus_module
 from realtime import streams
 from realtime.bus import GROUP, Bus
 from realtime.leases import Leases, MemoryLeases, RedisLeases
-from realtime.parcels import Parcel
+from realtime.parcels import Parcel, decode
 from tests.live.server import Redis, make_redis
 from tests.realtime.conftest import until
 
@@ -38,7 +38,13 @@ class End:
         self.texts: list[str] = []
         self.recoveries = 0
         self.process = uuid7().hex
-        self.bus = Bus(process=self.process, leases=leases, receive=self.receive, recovered=self.recovered)
+        self.bus = Bus(
+            process=self.process,
+            leases=leases,
+            receive=self.receive,
+            recovered=self.recovered,
+            is_here=lambda _: False,
+        )
 
     def receive(self, parcels: Sequence[Parcel]) -> None:
         """Take the others' parcels."""
@@ -306,3 +312,160 @@ async def test_processes_that_are_gone_are_forgotten(
     await other.bus.stop()
 
     await until(lambda: other.process not in one.bus._heard)
+
+
+# --- Where a batch goes -----------------------------------------------------------------------------------------------
+
+
+async def test_a_batch_goes_to_the_processes_of_its_people(end: Callable[..., End], redis_server: Redis) -> None:
+    """Each gets its own people's parcels; one without any of them hears nothing but probes."""
+    bob, eve, nobody = uuid7(), uuid7(), uuid7()
+    one, two, three, four = (end(redis_server) for _ in range(4))
+    for other in (two, three, four):
+        await one.meets(other)
+    await two.holds(bob)
+    await three.holds(eve)
+    await one.holds(eve)
+    await four.leases.release(ADA, holder=four.process)
+    before = one.bus._sent.last()
+
+    for text in ("a", "b"):
+        one.send(f"{text} for bob", to=bob)
+        one.send(f"{text} for eve", to=eve)
+        one.send(f"{text} for nobody", to=nobody)
+    await until(lambda: len(two.texts) == 2 and len(three.texts) == 2)
+    await asyncio.sleep(2 * bus_module.PROBE_SECONDS)
+
+    assert two.texts == ["a for bob", "b for bob"]
+    assert three.texts == ["a for eve", "b for eve"]
+    assert one.texts == four.texts == []
+    assert one.bus._sent.last().get(four.process) == before.get(four.process)
+    assert [other.recoveries for other in (two, three, four)] == [0, 0, 0]
+
+
+async def test_many_recipients_on_few_processes_are_not_looked_up(end: Callable[..., End], redis_server: Redis) -> None:
+    """The broadcast reaches them whatever the leases say."""
+    one, other = end(redis_server), end(redis_server)
+    await one.meets(other)
+
+    one.bus.send([Parcel(recipients=tuple(uuid7() for _ in range(1_000)), text="to the large group")])
+    await until(lambda: other.texts)
+
+    assert other.texts == ["to the large group"]
+
+
+async def test_a_lease_of_a_process_that_is_gone(end: Callable[..., End], redis_server: Redis) -> None:
+    """What is sent there is heard by nobody, and the others get theirs."""
+    one, other = end(redis_server), end(redis_server)
+    await one.meets(other)
+    await one.leases.renew([ADA], holder="gone", ttl=60)
+
+    one.send("hello")
+    await until(lambda: other.texts)
+
+    assert other.texts == ["hello"]
+    assert one.bus._sent.last()["gone"] == 1
+
+
+async def test_leases_that_cannot_be_asked(
+    end: Callable[..., End], redis_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches are broadcast for a while, without asking for each one again; nothing is lost."""
+    one, other = end(redis_server), end(redis_server)
+    await one.meets(other)
+    asked = one.leases
+    one.bus._leases = RedisLeases(["redis://127.0.0.1:1/0"])
+
+    with structlog.testing.capture_logs() as logs:
+        for number in range(3):
+            one.send(str(number))
+            await until(lambda number=number: len(other.texts) > number)  # type: ignore[misc]
+
+    assert [line["event"] for line in logs] == ["bus.lookup_failed"]
+    assert other.texts == ["0", "1", "2"]
+    one.bus._leases = asked
+    monkeypatch.setattr(one.bus, "_blind_until", 0)
+    one.send("by lookup")
+    await until(lambda: len(other.texts) == 4)
+    assert one.bus._sent.last()[other.process] == 1
+
+
+async def test_leases_that_hang(end: Callable[..., End], redis_server: Redis, own_redis: Redis) -> None:
+    """A question is given up in time, and the batch broadcast."""
+    import signal
+
+    one, other = end(redis_server), end(redis_server)
+    await one.meets(other)
+    one.bus._leases = hanging = RedisLeases([own_redis.url])
+    await hanging.holders([ADA])
+    own_redis.send(signal.SIGSTOP)
+
+    one.send("hello")
+    await until(lambda: other.texts, seconds=bus_module.LOOKUP_SECONDS + 1)
+
+    own_redis.send(signal.SIGCONT)
+    await hanging.close()
+
+
+# --- Alone ------------------------------------------------------------------------------------------------------------
+
+
+class CountingLayer(InMemoryChannelLayer):
+    """A layer that counts what carries parcels."""
+
+    carried = 0
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        """Count and send."""
+        self.carried += bool(decode(message["payload"]))
+        await super().group_send(group, message)
+
+
+async def test_a_lone_process_sends_nothing_and_whoever_comes_notices(
+    end: Callable[..., End], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts, so that a process that was there already learns with the next probe that it missed something."""
+    monkeypatch.setattr(bus_module, "ALIVE_SECONDS", 0.35)
+    layer = CountingLayer()
+    one = end(layer=layer)
+    await until(lambda: one.bus._is_alone)
+
+    other = End(layer, one.leases)
+    await other.holds(ADA)
+    for _ in range(5):
+        one.send("to nobody")
+    assert layer.carried == 0
+    other.bus.start()
+    await until(lambda: other.recoveries)
+
+    await until(lambda: not one.bus._is_alone)
+    one.send("hello")
+    await until(lambda: other.texts)
+    assert other.texts == ["hello"]
+    await other.bus.stop()
+
+
+async def test_a_process_whose_company_has_ended(end: Callable[..., End], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is alone again once the other one has been silent for three probes."""
+    monkeypatch.setattr(bus_module, "ALIVE_SECONDS", 0.35)
+    layer = CountingLayer()
+    one, other = end(layer=layer), end(layer=layer)
+    await one.meets(other)
+    await asyncio.sleep(0.5)
+    assert not one.bus._is_alone
+
+    await other.bus.stop()
+
+    await until(lambda: one.bus._is_alone)
+
+
+async def test_a_deaf_process_is_not_alone(end: Callable[..., End], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not even hear itself cannot know who else is there, and goes on sending."""
+    monkeypatch.setattr(bus_module, "ALIVE_SECONDS", 0.35)
+    layer = LossyLayer()
+    one = end(layer=layer)
+    await until(lambda: one.bus._is_alone)
+
+    layer.full = True
+
+    await until(lambda: not one.bus._is_alone)

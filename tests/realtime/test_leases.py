@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +14,8 @@ import redis as redis_client
 import time_machine
 
 from chatproject.ids import uuid7
-from realtime.leases import Leases, MemoryLeases, RedisLeases, make_leases
-from tests.live.server import Redis
+from realtime.leases import CHUNK, Leases, MemoryLeases, RedisLeases, make_leases
+from tests.live.server import Redis, make_redis
 
 ADA, BOB = uuid7(), uuid7()
 
@@ -103,6 +104,82 @@ async def test_redis_keeps_nothing_of_the_gone(redis_server: Redis) -> None:
         assert client.zrange(key, 0, -1) == [b"alive"]
         assert 0 < client.ttl(key) <= 61
     await leases.close()
+
+
+async def test_many_people_at_once(leases: Leases) -> None:
+    """However many there are, each is renewed and found."""
+    people = [uuid7() for _ in range(2 * CHUNK + 1)]
+    await leases.renew(people[1:], holder="one", ttl=60)
+    await leases.renew(people[:2], holder="other", ttl=60)
+
+    found = await leases.holders(people)
+
+    assert found == {
+        people[0]: ["other"],
+        people[1]: ["one", "other"],
+        **{user_id: ["one"] for user_id in people[2:]},
+    }
+    assert await leases.holders([]) == {}
+
+
+async def test_a_mark_is_each_holders_own_and_ends(leases: Leases) -> None:
+    """Without it a process must take its leases anew."""
+    assert not await leases.is_marked(holder="one")
+    await leases.mark(holder="one", ttl=0.2)
+
+    assert await leases.is_marked(holder="one")
+    assert not await leases.is_marked(holder="other")
+    await asyncio.sleep(0.25)
+    assert not await leases.is_marked(holder="one")
+
+
+async def test_several_redis_hosts(redis_server: Redis, tmp_path: Path) -> None:
+    """Each holds its share of the people; a mark that one of them has lost is gone."""
+    with make_redis(tmp_path) as second:
+        second.start()
+        leases = RedisLeases([redis_server.url, second.url])
+        people = [uuid7() for _ in range(200)]
+        with redis_client.Redis.from_url(redis_server.url) as client, redis_client.Redis.from_url(second.url) as other:
+            client.flushall()
+            await leases.renew(people, holder="one", ttl=60)
+            await leases.mark(holder="one", ttl=60)
+            shares = [sum(1 for _ in one.scan_iter("parley:presence:*")) for one in (client, other)]
+
+            assert sum(shares) == 200
+            assert min(shares) > 50
+            assert await leases.holders(people) == {user_id: ["one"] for user_id in people}
+            assert await leases.is_marked(holder="one")
+            other.flushall()
+            assert not await leases.is_marked(holder="one")
+        await leases.close()
+
+
+async def test_redis_does_not_learn_whose_leases_it_keeps(redis_server: Redis) -> None:
+    """Who is looked up is who is written to."""
+    leases = RedisLeases([redis_server.url])
+    with redis_client.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+        await leases.renew([ADA], holder="one", ttl=60)
+        (key,) = client.keys()
+
+        assert ADA.bytes not in key
+        assert str(ADA).encode() not in key
+        assert ADA.hex.encode() not in key
+    await leases.close()
+
+
+async def test_a_redis_that_was_restarted_is_asked_again(tmp_path: Path) -> None:
+    """The connection from before costs no failure."""
+    with make_redis(tmp_path) as server:
+        server.start()
+        leases = RedisLeases([server.url])
+        await leases.renew([ADA], holder="one", ttl=60)
+
+        server.kill()
+        server.start()
+
+        assert await held(leases, ADA) == []
+        await leases.close()
 
 
 def test_the_configuration_decides(settings: Any) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 import redis as redis_client
+import structlog
 from django.utils import timezone
 
 from accounts import services as accounts
@@ -380,6 +382,56 @@ async def test_another_process_sees_who_has_lapsed(
     await other.presence.beat([])
 
     assert await live.in_database(stored, ada) == "offline"
+
+
+class SlowLeases(RedisLeases):
+    """Leases that take their time."""
+
+    async def renew(self, user_ids: Collection[UUID], *, holder: str, ttl: float) -> None:
+        """Renew, late."""
+        await asyncio.sleep(0.1)
+        await super().renew(user_ids, holder=holder, ttl=ttl)
+
+
+async def test_a_second_socket_waits_for_the_first_ones_lease(live: Engine, redis_server: Redis, ada: Person) -> None:
+    """Both are told where their chats stand after that, so what is sent from then on must find their process."""
+    leases = SlowLeases([redis_server.url])
+    presence = Presence(process="one", leases=leases, in_database=live.in_database, is_here=lambda _: True)
+
+    first = asyncio.ensure_future(presence.connected(ada.id, first=True))
+    await asyncio.sleep(0)
+    await presence.connected(ada.id, first=False)
+
+    assert await leases.holders([ada.id]) == {ada.id: ["one"]}
+    await first
+    await leases.close()
+
+
+async def test_leases_that_redis_has_lost(processes: tuple[Process, Process], ada: Person, redis_server: Redis) -> None:
+    """They are taken anew at the next look, which tells that they had been lost; the first leases are no loss."""
+    one, _ = processes
+    await one.come(ada)
+    assert not await one.presence.restore([ada.id])
+    assert not await one.presence.restore([ada.id])
+
+    with redis_client.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+
+    assert await one.presence.restore([ada.id])
+    assert await one.leases.holders([ada.id]) == {ada.id: [one.presence._holder]}
+    assert not await one.presence.restore([ada.id])
+
+
+async def test_a_redis_that_is_away_is_logged_once(live: Engine, ada: Person) -> None:
+    """However often it is asked meanwhile."""
+    leases = RedisLeases(["redis://127.0.0.1:1/0"])
+    alone = Presence(process="alone", leases=leases, in_database=live.in_database, is_here=lambda _: True)
+
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            assert not await alone.restore([ada.id])
+
+    assert [line["event"] for line in logs] == ["presence.redis_away"]
 
 
 async def test_presence_without_redis(live: Engine, ada: Person) -> None:
