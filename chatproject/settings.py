@@ -87,7 +87,7 @@ CACHES: dict[str, dict[str, Any]]
 if ENV.redis_url:
     CHANNEL_LAYERS = {
         "default": {
-            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "BACKEND": "realtime.layer.PipelinedLayer",
             "CONFIG": {
                 # redis-py 8 gives sockets a timeout that ends an idle subscription; None keeps it.
                 "hosts": [{"address": ENV.redis_url, "socket_timeout": None}],

@@ -19,6 +19,7 @@ from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
 from realtime.directory import by_process, lookup_pays, recipients_of
+from realtime.layer import send_each
 from realtime.leases import Leases
 from realtime.parcels import Parcel, decode, encode
 from realtime.streams import EVERYBODY, Heard, Sent
@@ -121,11 +122,10 @@ class Bus:
                 if self._probe_is_due:
                     batches.setdefault(EVERYBODY, [])
                 # All numbers are taken before the first publish, so that one that fails leaves a gap wherever it hurts.
-                letters = [(target, self._letter(target, parcels)) for target, parcels in batches.items()]
+                letters = {group_of(target): self._letter(target, parcels) for target, parcels in batches.items()}
                 try:
-                    for target, letter in letters:
-                        async with asyncio.timeout(PUBLISH_SECONDS):
-                            await self._layer.group_send(group_of(target), letter)
+                    async with asyncio.timeout(PUBLISH_SECONDS):
+                        await send_each(self._layer, letters)
                 except Exception as error:  # noqa: BLE001  whatever the layer raises: it is a hint
                     self._fail("bus.publish_failed", dropped=len(batch), error=type(error).__name__)
                     await asyncio.sleep(RETRY_SECONDS)

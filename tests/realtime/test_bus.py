@@ -19,6 +19,7 @@ from chatproject.ids import uuid7
 from realtime import bus as bus_module
 from realtime import streams
 from realtime.bus import GROUP, Bus
+from realtime.layer import PipelinedLayer
 from realtime.leases import Leases, MemoryLeases, RedisLeases
 from realtime.parcels import Parcel, decode
 from tests.live.server import Redis, make_redis
@@ -95,7 +96,7 @@ async def end() -> AsyncIterator[Callable[..., End]]:
     def make(server: Redis | None = None, *, layer: Any = None, key: str = KEY) -> End:
         if server is not None:
             hosts = [{"address": server.url, "socket_timeout": None}]
-            layer = RedisPubSubChannelLayer(hosts=hosts, prefix="parley", symmetric_encryption_keys=[key])
+            layer = PipelinedLayer(hosts=hosts, prefix="parley", symmetric_encryption_keys=[key])
         made = End(layer or InMemoryChannelLayer(), RedisLeases([server.url]) if server else in_memory)
         made.bus.start()
         ends.append(made)
