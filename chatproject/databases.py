@@ -9,15 +9,7 @@ from urllib.parse import urlsplit
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
-SQLITE_OPTIONS = {
-    # A deferred transaction that turns into a write fails at once under contention; an immediate one waits its turn.
-    "transaction_mode": "IMMEDIATE",
-    "timeout": 20,
-    # FULL: an acknowledged message survives a power cut.
-    "init_command": (
-        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA cache_size=-20000;"
-    ),
-}
+PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous={}; PRAGMA foreign_keys=ON; PRAGMA cache_size=-20000;"
 
 
 def is_mongodb(url: str) -> bool:
@@ -25,13 +17,17 @@ def is_mongodb(url: str) -> bool:
     return urlsplit(url).scheme in ("mongodb", "mongodb+srv")
 
 
-def parse(url: str, *, data_dir: Path) -> dict[str, Any]:
-    """Return the settings of the default database. Raises `ImproperlyConfigured` for a scheme we do not serve."""
+def parse(url: str, *, data_dir: Path, sqlite_synchronous: str = "full") -> dict[str, Any]:
+    """Return the settings of the default database. Raises `ImproperlyConfigured` for a scheme we do not serve.
+
+    With `sqlite_synchronous="full"` an acknowledged message survives a power cut; with `"normal"` SQLite may lose the
+    last ones to it, never to a killed process.
+    """
     scheme = urlsplit(url).scheme
     if not url:
-        return _sqlite(data_dir / "parley.sqlite3")
+        return _sqlite(data_dir / "parley.sqlite3", sqlite_synchronous)
     if scheme == "sqlite":
-        return _sqlite(Path(dj_database_url.parse(url)["NAME"]))
+        return _sqlite(Path(dj_database_url.parse(url)["NAME"]), sqlite_synchronous)
     if is_mongodb(url):
         name = urlsplit(url).path.strip("/") or "parley"
         return {"ENGINE": "django_mongodb_backend", "HOST": url, "NAME": name}
@@ -40,12 +36,17 @@ def parse(url: str, *, data_dir: Path) -> dict[str, Any]:
     raise ImproperlyConfigured(f"DATABASE_URL: {scheme or 'a URL without scheme'} is not sqlite, mongodb or postgres.")
 
 
-def _sqlite(path: Path) -> dict[str, Any]:
+def _sqlite(path: Path, synchronous: str) -> dict[str, Any]:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(path),
-        "OPTIONS": SQLITE_OPTIONS,
+        "OPTIONS": {
+            # A deferred transaction that turns into a write fails at once under contention; an immediate one waits.
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": PRAGMAS.format(synchronous.upper()),
+        },
         # A file rather than memory, so that the tests' threads meet on the same database as they do in service.
         "TEST": {"NAME": str(path.with_name(f"test-{path.name}"))},
     }

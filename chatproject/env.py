@@ -17,6 +17,7 @@ from environs import FileAwareEnv
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 MASTER_KEY_BYTES = 32
+SQLITE_SYNCHRONOUS = ("full", "normal")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 MINIMUM_SECRET_LENGTH = 50
 
@@ -36,6 +37,7 @@ class Environment:
     mode: Mode
     data_dir: Path
     database_url: str
+    sqlite_synchronous: str
     redis_url: str
     allowed_hosts: tuple[str, ...]
     allowed_origins: tuple[str, ...]
@@ -126,10 +128,14 @@ def _read(env: FileAwareEnv) -> Environment:
     log_level = env.str("PARLEY_LOG_LEVEL", "DEBUG" if mode == "test" else "INFO").upper()
     if log_level not in LOG_LEVELS:
         raise ImproperlyConfigured(f"PARLEY_LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}.")
+    sqlite_synchronous = env.str("PARLEY_SQLITE_SYNCHRONOUS", "full").lower()
+    if sqlite_synchronous not in SQLITE_SYNCHRONOUS:
+        raise ImproperlyConfigured(f"PARLEY_SQLITE_SYNCHRONOUS must be one of {', '.join(SQLITE_SYNCHRONOUS)}.")
     return Environment(
         mode=mode,
         data_dir=data_dir,
         database_url=env.str("DATABASE_URL", ""),
+        sqlite_synchronous=sqlite_synchronous,
         redis_url=env.str("REDIS_URL", ""),
         allowed_hosts=hosts,
         allowed_origins=tuple(env.list("PARLEY_ALLOWED_ORIGINS", [])),

@@ -80,7 +80,9 @@ TEMPLATES = [
 
 # --- Stores -----------------------------------------------------------------------------------------------------------
 
-DATABASES = {"default": databases.parse(ENV.database_url, data_dir=ENV.data_dir)}
+DATABASES = {
+    "default": databases.parse(ENV.database_url, data_dir=ENV.data_dir, sqlite_synchronous=ENV.sqlite_synchronous)
+}
 
 CHANNEL_LAYERS: dict[str, dict[str, Any]]
 CACHES: dict[str, dict[str, Any]]

@@ -1,0 +1,5 @@
+// Speaks to the runner: one JSON object a line.
+
+export function report(object) {
+  process.stdout.write(`${JSON.stringify(object)}\n`);
+}
