@@ -15,7 +15,9 @@ from bench.stacks import VARIANTS
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compares Parley with its peers on this machine.")
     parser.add_argument("--quick", action="store_true", help="one round, short, printed only: for a look while working")
-    parser.add_argument("--only", default="", help="variants or their beginnings, comma-separated: " + ", ".join(VARIANTS))
+    parser.add_argument(
+        "--only", default="", help="variants or their beginnings, comma-separated: " + ", ".join(VARIANTS)
+    )
     return parser.parse_args()
 
 
@@ -25,7 +27,9 @@ def chosen(only: str) -> list[str]:
 
 
 def quick(names: list[str], directory: Path) -> None:
-    print(f"{'variant':16} {'sockets':>7} {'in flight':>9} {'msg/s':>8}  ack p50/p99 ms  delivery p50/p99  cpu/1000  server redis  load")
+    print(
+        f"{'variant':16} {'sockets':>7} {'in flight':>9} {'msg/s':>8}  ack p50/p99 ms  delivery p50/p99  cpu/1000  server redis  load"
+    )
     for name in names:
         home = directory / name
         home.mkdir()

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 def add_people(count: int) -> list[User]:
     people = [
-        User(username=f"person{n}", username_key=username_key(f"person{n}"), email=f"person{n}@example.org", password="!")
+        User(
+            username=f"person{n}", username_key=username_key(f"person{n}"), email=f"person{n}@example.org", password="!"
+        )
         for n in range(count)
     ]
     return User.objects.bulk_create(people)
