@@ -99,8 +99,7 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self.background(self._check_leases())
         self._every(LEASE_CHECK, self._check_leases)
-        self._every(HEARTBEAT, self._beat)
-        self._every(HEARTBEAT, self._look_at_chats)
+        self._every(HEARTBEAT, self._beat_and_look)
         self._every(SESSION_CHECK, self._check_sessions)
 
     async def stop(self) -> None:
@@ -146,7 +145,7 @@ class Engine:
         """Count one call towards a limit; counters in Redis are asked from a thread. Raises `RateLimited`."""
         if not settings.RATELIMIT_ENABLE:
             return
-        if settings.PARLEY_REDIS_URL:
+        if settings.PARLEY_REDIS_URLS:
             await self.in_database(limits.spend, rule, subject)
         else:
             limits.spend(rule, subject)
@@ -257,6 +256,13 @@ class Engine:
 
         task = asyncio.ensure_future(repeat())
         self._tasks.add(task)
+
+    async def _beat_and_look(self) -> None:
+        """In this order: what was not routed here for want of a lease is found by the look after its renewal."""
+        try:
+            await self._beat()
+        finally:
+            await self._look_at_chats()
 
     async def _beat(self) -> None:
         """Renew presence."""

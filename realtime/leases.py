@@ -199,4 +199,4 @@ def _mark(holder: str) -> str:
 
 def make_leases() -> MemoryLeases | RedisLeases:
     """Return the leases that fit the configuration: in Redis when there is one."""
-    return RedisLeases([settings.PARLEY_REDIS_URL]) if settings.PARLEY_REDIS_URL else MemoryLeases()
+    return RedisLeases(settings.PARLEY_REDIS_URLS) if settings.PARLEY_REDIS_URLS else MemoryLeases()

@@ -236,6 +236,26 @@ async def test_a_person_on_two_other_servers(
         await on_bob.event("message:receive", content="to one", patience=2)
 
 
+async def test_two_redis_hosts(redis: Redis, daphne: DaphneFactory, tmp_path: Path) -> None:
+    """Processes and people are spread over both; everybody is found on whichever host."""
+    (tmp_path / "second").mkdir()
+    with make_redis(tmp_path / "second") as second:
+        second.start()
+        one, other = (daphne(REDIS_URL=f"{redis.url},{second.url}") for _ in range(2))
+        async with AsyncExitStack() as stack:
+            ada, *crowd = [
+                await stack.enter_async_context(Talker(server, await register(server, "host")))
+                for server in (one, *[other] * 6)
+            ]
+            for talker in crowd:
+                await ada.say("hello", receiverId=talker.account.id)
+            for talker in crowd:
+                await talker.event("message:receive", content="hello", patience=2)
+            with redis_client.Redis.from_url(redis.url) as client, redis_client.Redis.from_url(second.url) as another:
+                assert client.keys("parley:presence:*")
+                assert another.keys("parley:presence:*")
+
+
 async def test_a_redis_that_lost_its_data(people: tuple[Talker, Talker], redis: Redis) -> None:
     """What could not be routed meanwhile is told within seconds, and what follows arrives."""
     on_ada, on_bob = people
@@ -287,8 +307,7 @@ async def test_people_who_come_while_somebody_writes(people: tuple[Talker, Talke
         async with Talker(on_bob.server, account) as talker:
             await talker.call("sync", {"cursors": {chat["id"]: 0}})
             await is_over.wait()
-            await talker.event("message:receive", content="over")
-            found = {last["rev"]}
+            found = {(await talker.event("message:receive", content="over"))["rev"]}
             for frame in talker.inbox:
                 data = frame.get("data", {})
                 if frame.get("event") == "message:receive":

@@ -170,7 +170,7 @@ async def test_limits_are_counted_in_redis_from_a_thread(
 ) -> None:
     """The event loop never waits for Redis."""
     client = await connect(ada)
-    settings.PARLEY_REDIS_URL = "redis://the-cache-of-this-test-is-in-memory"
+    settings.PARLEY_REDIS_URLS = ("redis://the-cache-of-this-test-is-in-memory",)
     settings.PARLEY_RATES = {"COMMAND": "1/m"}
     threads: list[str] = []
     spend = limits.spend

@@ -185,6 +185,6 @@ async def test_a_redis_that_was_restarted_is_asked_again(tmp_path: Path) -> None
 def test_the_configuration_decides(settings: Any) -> None:
     """With a Redis there may be several processes."""
     assert isinstance(make_leases(), MemoryLeases)
-    settings.PARLEY_REDIS_URL = "redis://127.0.0.1:1/0"
+    settings.PARLEY_REDIS_URLS = ("redis://127.0.0.1:1/0", "redis://127.0.0.1:2/0")
 
     assert isinstance(make_leases(), RedisLeases)
