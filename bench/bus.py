@@ -8,17 +8,14 @@ who is here, and for anybody of all. What the generator itself needs is measured
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import os
-import random
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from bench import machine
 from tests.live.server import ROOT, make_daphne, make_redis
@@ -30,6 +27,7 @@ PHASES = [(size, routing) for size in BATCHES for routing in ROUTINGS]
 PEOPLE_EACH = 500
 TEXT = "x" * 480
 SETTLE_SECONDS = 1.0
+START_SECONDS = 10.0
 
 Row = dict[str, Any]
 
@@ -38,67 +36,20 @@ def phase_start(start: float, place: int, seconds: float) -> float:
     return start + place * (seconds + SETTLE_SECONDS) + SETTLE_SECONDS
 
 
-# --- One of the processes ---------------------------------------------------------------------------------------------
-
-
-async def serve(*, place: int, count: int, start: float, seconds: float, pause: float) -> list[dict[str, float]]:
-    """Send and receive through all phases; return the processor time and the messages of each."""
-    from chatproject.ids import uuid7
-    from realtime import bus as bus_module
-    from realtime.hub import Hub
-    from realtime.leases import make_leases
-    from realtime.parcels import Parcel
-
-    people = [UUID(int=number) for number in range(count * PEOPLE_EACH)]
-    mine = people[place::count]
-    hub, leases, process = Hub(), make_leases(), uuid7().hex
-    here = set(mine)
-    arrived = 0
-
-    def receive(parcels: Any) -> None:
-        nonlocal arrived
-        for parcel in parcels:
-            hub.deliver(parcel)
-            arrived += sum(one in here for one in parcel.recipients)
-
-    bus = bus_module.Bus(
-        process=process, leases=leases, receive=receive, recovered=lambda: None, is_here=here.__contains__
-    )
-    choose = bus_module.lookup_pays
-    await leases.renew(mine, holder=process, ttl=600)
-    bus.start()
-    dice = random.Random(place)
-    found = []
-    for number, (size, routing) in enumerate(PHASES):
-        fixed = {"broadcast": False, "lookup": True}.get(routing)
-        bus_module.lookup_pays = choose if fixed is None else lambda fixed=fixed, **_: fixed
-        begin = phase_start(start, number, seconds)
-        await asyncio.sleep(begin - time.time() + pause * place / count)
-        arrived, sent, cpu = 0, 0, time.process_time()
-        while time.time() < begin + seconds:
-            batch = [Parcel(recipients=(dice.choice(mine), dice.choice(people)), text=TEXT) for _ in range(size)]
-            sent += size
-            if routing != "nothing":
-                bus.send(batch)
-            await asyncio.sleep(pause)
-        found.append({"cpu": time.process_time() - cpu, "sent": sent, "arrived": arrived})
-    await bus.stop()
-    await leases.close()
-    return found
-
-
-# --- All of them ------------------------------------------------------------------------------------------------------
-
-
 def measure(count: int, *, seconds: float, pause: float) -> list[Row]:
     """Run so many processes and return a row for each size of batch and way of routing."""
     with tempfile.TemporaryDirectory(prefix="parley-bus-") as name, make_redis(Path(name)) as redis:
         redis.start()
         environment = make_daphne(Path(name), REDIS_URL=redis.url, PARLEY_LOG_LEVEL="WARNING").environment
-        start = time.time() + 6 + count
+        start = time.time() + START_SECONDS * (1 + count / 4)
         processes = [
             subprocess.Popen(
-                [sys.executable, "-m", "bench.bus", "--serve", json.dumps([place, count, start, seconds, pause])],
+                [
+                    sys.executable,
+                    "-m",
+                    "bench.bus_process",
+                    json.dumps({"place": place, "count": count, "start": start, "seconds": seconds, "pause": pause}),
+                ],
                 cwd=ROOT,
                 env=environment,
                 stdout=subprocess.PIPE,
@@ -135,26 +86,29 @@ def measure(count: int, *, seconds: float, pause: float) -> list[Row]:
     return rows
 
 
+def median(rows: list[Row]) -> Row:
+    """Return one row with the medians of rows that were measured alike."""
+    return {
+        key: value if isinstance(value, str) else statistics.median(row[key] for row in rows)
+        for key, value in rows[0].items()
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measures what the line between processes costs for a message.")
-    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--processes", type=int, nargs="*", default=COUNTS)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--pause", type=float, default=0.1, help="seconds between two batches of one process")
-    parser.add_argument("--json", type=Path, help="where to keep the rows")
-    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument("--json", type=Path, help="where to keep the medians")
     arguments = parser.parse_args()
-    if arguments.serve:
-        import django
-
-        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
-        django.setup()
-        place, count, start, seconds, pause = json.loads(arguments.serve)
-        print(json.dumps(asyncio.run(serve(place=place, count=count, start=start, seconds=seconds, pause=pause))))
-        return 0
     print("processes batch routing    us/message  of which redis  arrived/message")
-    rows: list[Row] = []
-    for count in COUNTS:
-        for row in measure(count, seconds=arguments.seconds, pause=arguments.pause):
-            rows.append(row)
+    found: list[Row] = []
+    for count in arguments.processes:
+        rounds = [measure(count, seconds=arguments.seconds, pause=arguments.pause) for _ in range(arguments.rounds)]
+        for rows in zip(*rounds, strict=True):
+            row = median(list(rows))
+            found.append(row)
             whole = row["microseconds"] + row["redisMicroseconds"]
             print(
                 f"{count:9} {row['batch']:5} {row['routing']:10} {whole:10.1f} {row['redisMicroseconds']:15.1f} "
@@ -162,7 +116,7 @@ def main() -> int:
                 flush=True,
             )
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2))
+        arguments.json.write_text(json.dumps(found, indent=2))
     return 0
 
 

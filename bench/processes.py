@@ -1,7 +1,7 @@
 """Measures what a message costs on 1, 2 and 4 processes: `python -m bench.processes --json processes.json`.
 
 People are spread over the processes at random, so that a pair shares a process as rarely as in a large installation.
-Each variant runs with the bus as it was (`broadcast`), with a look-up for each batch (`lookup`), and as it is (`chosen`).
+Each runs with every batch told to all (`broadcast`), with a look-up for each batch (`lookup`), and as it is (`chosen`).
 """
 
 from __future__ import annotations
