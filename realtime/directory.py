@@ -17,7 +17,7 @@ from realtime.parcels import Parcel
 # Microseconds of processor time, of processes and Redis together (docs/decisions/0011-directory-routing.md).
 LOOKUP = 135.0
 LOOKUP_OF_ONE = 8.0
-PUBLISH = 150.0
+PUBLISH = 100.0
 DELIVERY = 220.0
 PARCEL = 4.0
 RECIPIENT = 1.7

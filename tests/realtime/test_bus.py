@@ -279,12 +279,12 @@ async def test_a_redis_that_hangs(end: Callable[..., End], own_redis: Redis, mon
 
     own_redis.send(signal.SIGSTOP)
     one.send("lost, or late")
-    await until(lambda: one.bus._broken)
+    await until(lambda: one.bus._broken, seconds=20)
     own_redis.send(signal.SIGCONT)
     one.send("after")
-    await until(lambda: "after" in other.texts, seconds=10)
+    await until(lambda: "after" in other.texts, seconds=20)
 
-    await until(lambda: not one.bus._broken)
+    await until(lambda: not one.bus._broken, seconds=20)
 
 
 async def test_a_queue_beyond_its_limit_is_dropped(
