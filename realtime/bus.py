@@ -145,7 +145,7 @@ class Bus:
             try:
                 async with asyncio.timeout(LOOKUP_SECONDS):
                     return by_process(batch, await self._leases.holders(people), sender=self._process)
-            except (OSError, RedisError) as error:
+            except Exception as error:  # noqa: BLE001  whatever it was: a broadcast is right at any time
                 log.warning("bus.lookup_failed", error=type(error).__name__)
                 self._blind_until = time.monotonic() + BLIND_SECONDS
         return {EVERYBODY: batch}

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import redis as redis_client
 import structlog
 from channels.layers import InMemoryChannelLayer, channel_layers
 from channels_redis.pubsub import RedisPubSubChannelLayer
@@ -389,6 +390,22 @@ async def test_leases_that_cannot_be_asked(
     one.send("by lookup")
     await until(lambda: len(other.texts) == 4)
     assert one.bus._sent.last()[other.process] == 1
+
+
+async def test_leases_that_make_no_sense(end: Callable[..., End], redis_server: Redis) -> None:
+    """Somebody has put something else in their place: the batch is broadcast."""
+    with redis_client.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+        one, other = end(redis_server), end(redis_server)
+        await one.meets(other)
+        (key,) = client.keys("parley:presence:*")
+        client.set(key, "nonsense")
+
+        one.send("hello")
+        await until(lambda: other.texts)
+
+        client.delete(key)
+    assert other.texts == ["hello"]
 
 
 async def test_leases_that_hang(end: Callable[..., End], redis_server: Redis, own_redis: Redis) -> None:
