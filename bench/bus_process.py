@@ -8,6 +8,7 @@ import os
 import random
 import sys
 import time
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,8 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
 django.setup()
 
+from django.conf import settings  # noqa: E402
+
 from bench.bus import PEOPLE_EACH, PHASES, TEXT, phase_start  # noqa: E402
 from chatproject.ids import uuid7  # noqa: E402
 from realtime import bus as bus_module  # noqa: E402
@@ -23,11 +26,14 @@ from realtime.hub import Hub  # noqa: E402
 from realtime.leases import make_leases  # noqa: E402
 from realtime.parcels import Parcel  # noqa: E402
 
+LEASE_SECONDS = 600
+
 
 async def serve(*, place: int, count: int, start: float, seconds: float, pause: float) -> list[dict[str, float]]:
     """Send and receive through all phases; return the processor time and the messages of each."""
     people = [UUID(int=number) for number in range(count * PEOPLE_EACH)]
     mine = people[place::count]
+    settings.PARLEY_PRESENCE_TTL = timedelta(seconds=LEASE_SECONDS)
     hub, leases, process = Hub(), make_leases(), uuid7().hex
     here = set(mine)
     arrived = 0
@@ -42,7 +48,7 @@ async def serve(*, place: int, count: int, start: float, seconds: float, pause: 
         process=process, leases=leases, receive=receive, recovered=lambda: None, is_here=here.__contains__
     )
     choose = bus_module.lookup_pays
-    await leases.renew(mine, holder=process, ttl=600)
+    await leases.renew(mine, holder=process, ttl=LEASE_SECONDS)
     bus.start()
     dice = random.Random(place)
     found = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -35,9 +36,11 @@ LOOKUP_SECONDS = 1.0
 """How long Redis may take to tell who is where."""
 BLIND_SECONDS = 5.0
 """For how long batches are broadcast when it did not."""
-PUBLISH_SECONDS = 5.0
+PUBLISH_SECONDS = 2.0
 """How long Redis may take for a publish: without an end, one that hangs would hold everything behind it."""
 PROBE_SECONDS = 3.0
+DEAF_SECONDS = 4.0
+"""After how long our own word to everybody should have come back to us."""
 ALIVE_SECONDS = 10.0
 """How long a process that was heard is taken for alive: three probes."""
 UNREADABLE_SECONDS = 0.01
@@ -74,6 +77,8 @@ class Bus:
         self._sent = Sent()
         self._heard = Heard(process=process)
         self._heard_itself_at = 0.0
+        self._unheard_since: float | None = None
+        """When the oldest of our own words to everybody was published that has not come back to us yet."""
         self._is_alone = False
         self._blind_until = 0.0
         self._waiting: deque[Parcel] = deque()
@@ -84,11 +89,12 @@ class Bus:
 
     def start(self) -> None:
         """Begin to listen and to be heard."""
-        self._tasks = [asyncio.ensure_future(self._listen()), asyncio.ensure_future(self._probe())]
+        self._listener = asyncio.ensure_future(self._listen())
+        self._tasks = [asyncio.ensure_future(self._probe())]
 
     async def stop(self) -> None:
         """Send what waits, then stop listening."""
-        tasks = [*self._tasks, *([self._sender] if self._sender else [])]
+        tasks = [self._listener, *self._tasks, *([self._sender] if self._sender else [])]
         if self._sender is not None:
             await asyncio.wait([self._sender], timeout=RETRY_SECONDS)
         for task in tasks:
@@ -127,6 +133,7 @@ class Bus:
                     async with asyncio.timeout(PUBLISH_SECONDS):
                         await send_each(self._layer, letters)
                 except Exception as error:  # noqa: BLE001  whatever the layer raises: it is a hint
+                    self._unheard_since = None
                     self._fail("bus.publish_failed", dropped=len(batch), error=type(error).__name__)
                     await asyncio.sleep(RETRY_SECONDS)
                 else:
@@ -159,9 +166,11 @@ class Bus:
             "number": self._sent.next(target),
             "payload": encode(parcels),
         }
-        if target == EVERYBODY and self._probe_is_due:
-            self._probe_is_due = False
-            letter["last"] = self._sent.last()
+        if target == EVERYBODY:
+            self._unheard_since = self._unheard_since or time.monotonic()
+            if self._probe_is_due:
+                self._probe_is_due = False
+                letter["last"] = self._sent.last()
         return letter
 
     async def _probe(self) -> None:
@@ -170,6 +179,8 @@ class Bus:
             self._probe_is_due = True
             self._wake()
             await asyncio.sleep(PROBE_SECONDS)
+            if time.monotonic() - (self._unheard_since or math.inf) > DEAF_SECONDS:
+                await self._listen_anew()
             self._sent.forget()
             self._heard.forget()
             # Who does not hear itself is deaf, and cannot tell whether it is alone.
@@ -193,10 +204,19 @@ class Bus:
                 log.exception("bus.unreadable")
                 await asyncio.sleep(UNREADABLE_SECONDS)
 
+    async def _listen_anew(self) -> None:
+        """Leave a subscription on which not even our own words come: its connection died without a sign."""
+        log.warning("bus.deaf")
+        self._unheard_since = None
+        self._listener.cancel()
+        await asyncio.gather(self._listener, return_exceptions=True)
+        await self._layer.flush()
+        self._listener = asyncio.ensure_future(self._listen())
+
     def _take(self, message: dict[str, Any]) -> None:
         process, number, direct = message["process"], message["number"], message["direct"]
         if process == self._process:
-            self._heard_itself_at = time.monotonic()
+            self._heard_itself_at, self._unheard_since = time.monotonic(), None
             return
         parcels = decode(message["payload"])
         is_new = process not in self._heard
@@ -217,3 +237,4 @@ class Bus:
         if self._broken:
             self._broken = False
             log.info("bus.recovered")
+            self._recovered()

@@ -38,12 +38,13 @@ for _, key in ipairs(KEYS) do
 end
 """
 
+# One that ends later than any lease can was taken before Redis's clock was set back.
 _HOLDERS = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local found = {}
 for place, key in ipairs(KEYS) do
-    found[place] = redis.call('ZRANGEBYSCORE', key, now, '+inf')
+    found[place] = redis.call('ZRANGEBYSCORE', key, now, now + ARGV[1])
 end
 return cmsgpack.pack(found)
 """
@@ -131,6 +132,7 @@ class RedisLeases:
             )
             for url in urls
         ]
+        self._longest = settings.PARLEY_PRESENCE_TTL.total_seconds() + 1
         self._secret = blake2b(settings.SECRET_KEY.encode(), person=b"parley.leases").digest()
         self._renew = [host.register_script(_RENEW) for host in self._hosts]
         self._holders = [host.register_script(_HOLDERS) for host in self._hosts]
@@ -152,7 +154,7 @@ class RedisLeases:
         return {user_id: held for part in parts for user_id, held in part}
 
     async def _holders_of(self, host: int, user_ids: Sequence[UUID]) -> Iterable[tuple[UUID, list[str]]]:
-        answer = await self._holders[host](keys=[self._key(user_id) for user_id in user_ids])
+        answer = await self._holders[host](keys=[self._key(user_id) for user_id in user_ids], args=[self._longest])
         return zip(user_ids, _decoder.decode(answer), strict=True)
 
     async def mark(self, *, holder: str, ttl: float) -> None:

@@ -75,17 +75,22 @@ class Presence:
     async def beat(self, user_ids: Collection[UUID]) -> None:
         """Renew the people with a socket here, and put right what is shown of those who came or went unseen."""
         present = list(user_ids)
-        await self._with_leases(self._renew(present))
+        await self._with_leases(lambda: self._renew(present))
         for user_id in await self._in_database(_renew_in_database, present):
             await self._settle_safely(user_id)
 
     async def restore(self, user_ids: Collection[UUID]) -> bool:
-        """Renew the leases at once if Redis does not have them, and tell whether it has lost them."""
-        if await self._with_leases(self._leases.is_marked(holder=self._holder)) is not False:
+        """Renew the leases at once if Redis has lost them or was away, and tell whether that was so."""
+        was_away, had_leases = self._redis_is_away, self._has_leases
+        try:
+            if await self._leases.is_marked(holder=self._holder) and not was_away:
+                return False
+            await self._renew(list(user_ids))
+        except RedisError as error:
+            self._note_away(error)
             return False
-        had_leases = self._has_leases
-        await self._with_leases(self._renew(list(user_ids)))
-        return had_leases
+        self._redis_is_away = False
+        return had_leases or was_away
 
     async def _renew(self, user_ids: Collection[UUID]) -> None:
         ttl = self._ttl.total_seconds()
@@ -120,28 +125,35 @@ class Presence:
             present = self._is_here(user_id)
             ttl = self._ttl.total_seconds()
             if present:
-                await self._with_leases(self._leases.renew([user_id], holder=self._holder, ttl=ttl))
-                await self._with_leases(self._leases.release(user_id, holder=CHOICE))
+                await self._with_leases(lambda: self._leases.renew([user_id], holder=self._holder, ttl=ttl))
+                await self._with_leases(lambda: self._leases.release(user_id, holder=CHOICE))
             else:
-                await self._with_leases(self._leases.release(user_id, holder=self._holder))
-                held = await self._with_leases(self._leases.holders([user_id])) or {}
+                await self._with_leases(lambda: self._leases.release(user_id, holder=self._holder))
+                held = await self._with_leases(lambda: self._leases.holders([user_id])) or {}
                 present = bool(held.get(user_id))
                 if choice and not present:
-                    await self._with_leases(self._leases.renew([user_id], holder=CHOICE, ttl=ttl))
+                    await self._with_leases(lambda: self._leases.renew([user_id], holder=CHOICE, ttl=ttl))
                     present = True
             await self._in_database(_show, user_id, present=present, told_to_self=choice)
 
-    async def _with_leases(self, call: Awaitable[T]) -> T | None:
-        """Ask for leases. With Redis away presence is what the database says, by `lastSeen` and its TTL."""
-        try:
-            answer = await call
-        except RedisError as error:
-            if not self._redis_is_away:
-                log.warning("presence.redis_away", error=type(error).__name__)
-            self._redis_is_away = True
+    async def _with_leases(self, call: Callable[[], Awaitable[T]]) -> T | None:
+        """Ask for leases. With Redis away presence is what the database says, by `lastSeen` and its TTL.
+
+        A Redis that hangs costs a time-out, and a person's first socket waits for it; so until the next look at the
+        leases (`restore`) nobody else asks.
+        """
+        if self._redis_is_away:
             return None
-        self._redis_is_away = False
-        return answer
+        try:
+            return await call()
+        except RedisError as error:
+            self._note_away(error)
+            return None
+
+    def _note_away(self, error: RedisError) -> None:
+        if not self._redis_is_away:
+            log.warning("presence.redis_away", error=type(error).__name__)
+        self._redis_is_away = True
 
 
 def _show(user_id: UUID, *, present: bool, told_to_self: bool = False) -> None:

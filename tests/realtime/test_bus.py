@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -60,7 +61,7 @@ class End:
         """Send parcels with these texts."""
         self.bus.send([Parcel(recipients=(to,), text=text) for text in texts])
 
-    async def holds(self, user_id: UUID, *, ttl: float = 60) -> None:
+    async def holds(self, user_id: UUID, *, ttl: float = 30) -> None:
         """Take a lease for somebody with a socket here."""
         await self.leases.renew([user_id], holder=self.process, ttl=ttl)
 
@@ -243,7 +244,9 @@ async def test_a_redis_that_is_restarted(end: Callable[..., End], own_redis: Red
             one.send("lost too")
             await asyncio.sleep(0.2)
         own_redis.start()
+        back = time.monotonic()
         await until(lambda: one.recoveries and other.recoveries, seconds=20)
+        await until(lambda: min(end.bus._heard_itself_at for end in (one, other)) > back, seconds=20)
     await other.holds(ADA)
     one.send("after")
     await until(lambda: other.texts[-1] == "after")
@@ -360,7 +363,7 @@ async def test_a_lease_of_a_process_that_is_gone(end: Callable[..., End], redis_
     """What is sent there is heard by nobody, and the others get theirs."""
     one, other = end(redis_server), end(redis_server)
     await one.meets(other)
-    await one.leases.renew([ADA], holder="gone", ttl=60)
+    await one.leases.renew([ADA], holder="gone", ttl=30)
 
     one.send("hello")
     await until(lambda: other.texts)
@@ -475,6 +478,24 @@ async def test_a_process_whose_company_has_ended(end: Callable[..., End], monkey
     await other.bus.stop()
 
     await until(lambda: one.bus._is_alone)
+
+
+async def test_a_subscription_that_died_without_a_sign(
+    end: Callable[..., End], redis_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Redis forgets of it is noticed by our own probes that do not come back, and it is made anew."""
+    monkeypatch.setattr(bus_module, "DEAF_SECONDS", 0.3)
+    one, other = end(redis_server), end(redis_server)
+    await one.meets(other)
+    (shard,) = other.layer._get_layer()._shards
+
+    with structlog.testing.capture_logs() as logs:
+        await shard._pubsub.unsubscribe()
+        await until(lambda: "bus.deaf" in [line["event"] for line in logs])
+        deaf_until = other.bus._heard_itself_at
+        await until(lambda: other.bus._heard_itself_at > deaf_until)
+    one.send("hello")
+    await until(lambda: "hello" in other.texts)
 
 
 async def test_a_deaf_process_is_not_alone(end: Callable[..., End], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ async def leases(request: pytest.FixtureRequest) -> AsyncIterator[Leases]:
 
 async def test_a_lease_is_held_until_it_is_released(leases: Leases) -> None:
     """Each person has their own."""
-    await leases.renew([ADA], holder="one", ttl=60)
+    await leases.renew([ADA], holder="one", ttl=30)
 
     assert await held(leases, ADA)
     assert not await held(leases, BOB)
@@ -51,8 +51,8 @@ async def test_a_lease_is_held_until_it_is_released(leases: Leases) -> None:
 
 async def test_a_person_is_held_by_any_process(leases: Leases) -> None:
     """What one process releases, another still holds."""
-    await leases.renew([ADA, BOB], holder="one", ttl=60)
-    await leases.renew([ADA], holder="other", ttl=60)
+    await leases.renew([ADA, BOB], holder="one", ttl=30)
+    await leases.renew([ADA], holder="other", ttl=30)
 
     await leases.release(ADA, holder="one")
     await leases.release(BOB, holder="one")
@@ -72,7 +72,7 @@ async def test_a_lease_ends_by_its_time(leases: Leases) -> None:
     """A process that was killed releases nothing; renewing in time keeps the lease."""
     await leases.renew([ADA, BOB], holder="one", ttl=0.2)
     await asyncio.sleep(0.1)
-    await leases.renew([ADA], holder="one", ttl=60)
+    await leases.renew([ADA], holder="one", ttl=30)
     await asyncio.sleep(0.15)
 
     assert await held(leases, ADA)
@@ -84,7 +84,7 @@ async def test_a_process_with_a_wrong_clock(leases: Leases) -> None:
     with time_machine.travel(time.time() + 3600, tick=True):
         await leases.renew([ADA], holder="fast", ttl=0.2)
     with time_machine.travel(time.time() - 3600, tick=True):
-        await leases.renew([BOB], holder="slow", ttl=60)
+        await leases.renew([BOB], holder="slow", ttl=30)
 
     assert await held(leases, BOB)
     await asyncio.sleep(0.25)
@@ -98,19 +98,19 @@ async def test_redis_keeps_nothing_of_the_gone(redis_server: Redis) -> None:
         client.flushall()
         await leases.renew([ADA], holder="dead", ttl=0.05)
         await asyncio.sleep(0.1)
-        await leases.renew([ADA], holder="alive", ttl=60)
+        await leases.renew([ADA], holder="alive", ttl=30)
         (key,) = client.keys()
 
         assert client.zrange(key, 0, -1) == [b"alive"]
-        assert 0 < client.ttl(key) <= 61
+        assert 0 < client.ttl(key) <= 31
     await leases.close()
 
 
 async def test_many_people_at_once(leases: Leases) -> None:
     """However many there are, each is renewed and found."""
     people = [uuid7() for _ in range(2 * CHUNK + 1)]
-    await leases.renew(people[1:], holder="one", ttl=60)
-    await leases.renew(people[:2], holder="other", ttl=60)
+    await leases.renew(people[1:], holder="one", ttl=30)
+    await leases.renew(people[:2], holder="other", ttl=30)
 
     found = await leases.holders(people)
 
@@ -141,8 +141,8 @@ async def test_several_redis_hosts(redis_server: Redis, tmp_path: Path) -> None:
         people = [uuid7() for _ in range(200)]
         with redis_client.Redis.from_url(redis_server.url) as client, redis_client.Redis.from_url(second.url) as other:
             client.flushall()
-            await leases.renew(people, holder="one", ttl=60)
-            await leases.mark(holder="one", ttl=60)
+            await leases.renew(people, holder="one", ttl=30)
+            await leases.mark(holder="one", ttl=30)
             shares = [sum(1 for _ in one.scan_iter("parley:presence:*")) for one in (client, other)]
 
             assert sum(shares) == 200
@@ -159,7 +159,7 @@ async def test_redis_does_not_learn_whose_leases_it_keeps(redis_server: Redis) -
     leases = RedisLeases([redis_server.url])
     with redis_client.Redis.from_url(redis_server.url) as client:
         client.flushall()
-        await leases.renew([ADA], holder="one", ttl=60)
+        await leases.renew([ADA], holder="one", ttl=30)
         (key,) = client.keys()
 
         assert ADA.bytes not in key
@@ -173,7 +173,7 @@ async def test_a_redis_that_was_restarted_is_asked_again(tmp_path: Path) -> None
     with make_redis(tmp_path) as server:
         server.start()
         leases = RedisLeases([server.url])
-        await leases.renew([ADA], holder="one", ttl=60)
+        await leases.renew([ADA], holder="one", ttl=30)
 
         server.kill()
         server.start()
