@@ -38,7 +38,7 @@ class Environment:
     data_dir: Path
     database_url: str
     sqlite_synchronous: str
-    redis_url: str
+    redis_urls: tuple[str, ...]
     allowed_hosts: tuple[str, ...]
     allowed_origins: tuple[str, ...]
     trusted_proxies: int
@@ -136,7 +136,7 @@ def _read(env: FileAwareEnv) -> Environment:
         data_dir=data_dir,
         database_url=env.str("DATABASE_URL", ""),
         sqlite_synchronous=sqlite_synchronous,
-        redis_url=env.str("REDIS_URL", ""),
+        redis_urls=tuple(env.list("REDIS_URL", [])),
         allowed_hosts=hosts,
         allowed_origins=tuple(env.list("PARLEY_ALLOWED_ORIGINS", [])),
         trusted_proxies=env.int("PARLEY_TRUSTED_PROXIES", 0),

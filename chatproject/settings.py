@@ -86,13 +86,13 @@ DATABASES = {
 
 CHANNEL_LAYERS: dict[str, dict[str, Any]]
 CACHES: dict[str, dict[str, Any]]
-if ENV.redis_url:
+if ENV.redis_urls:
     CHANNEL_LAYERS = {
         "default": {
-            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "BACKEND": "realtime.layer.PipelinedLayer",
             "CONFIG": {
                 # redis-py 8 gives sockets a timeout that ends an idle subscription; None keeps it.
-                "hosts": [{"address": ENV.redis_url, "socket_timeout": None}],
+                "hosts": [{"address": url, "socket_timeout": None} for url in ENV.redis_urls],
                 "prefix": "parley",
                 "symmetric_encryption_keys": [ENV.secret_key],
             },
@@ -101,7 +101,7 @@ if ENV.redis_url:
     CACHES = {
         "default": {
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
-            "LOCATION": ENV.redis_url,
+            "LOCATION": ENV.redis_urls[0],  # to Django, more would be replicas of the first
             "KEY_PREFIX": "parley",
             "OPTIONS": {
                 "socket_timeout": 2,
@@ -157,7 +157,7 @@ SIMPLE_JWT = {
 }
 PARLEY_REFRESH_LIFETIME = timedelta(days=30)
 PARLEY_PRESENCE_TTL = timedelta(seconds=60)
-PARLEY_REDIS_URL = ENV.redis_url
+PARLEY_REDIS_URLS = ENV.redis_urls
 PARLEY_TRUSTED_PROXIES = ENV.trusted_proxies
 PARLEY_MASTER_KEYS = ENV.master_keys
 PARLEY_RATES: dict[str, str] = {}

@@ -26,6 +26,7 @@ from accounts.models import EndReason
 from chatproject import db, limits
 from chatproject.errors import DomainError, Unavailable
 from chatproject.events import set_publisher
+from chatproject.ids import uuid7
 from messaging import selectors
 from messaging.drafts import Draft
 from messaging.services import Stored
@@ -48,6 +49,10 @@ T = TypeVar("T")
 READERS = 4
 HEARTBEAT = 20.0
 """Seconds between two renewals of presence, and between two looks at which chats moved."""
+LEASE_CHECK = 3.0
+"""Seconds between two looks at whether Redis still has this process's leases."""
+RECOVERY_DELAY = 0.2
+"""Seconds in which losses gather before sockets are shown where their chats stand: each look asks the database."""
 SESSION_CHECK = 3.0
 """Seconds between two looks at whether open sockets' sessions still live; a revocation is told at once besides."""
 SYNC_OVERLAP = timedelta(seconds=10)
@@ -72,10 +77,18 @@ class Engine:
         self.hub = Hub()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="parley-writer")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="parley-reader")
-        self.bus = Bus(receive=self._receive, recovered=self._recovered)
+        process = uuid7().hex
+        self.leases = make_leases()
+        self.bus = Bus(
+            process=process,
+            leases=self.leases,
+            receive=self._receive,
+            recovered=self._recovered,
+            is_here=self._is_here,
+        )
         self.batcher = Batcher(executor=self._writer, deliver=self._deliver, forward=self._forward)
         self.presence = Presence(
-            leases=make_leases(), in_database=self.in_database, is_here=lambda one: bool(self.hub.sockets_of(one))
+            process=process, leases=self.leases, in_database=self.in_database, is_here=self._is_here
         )
         self.typists = TypingBoard(in_database=self.in_database, tell=lambda event: self._spread([pack(event)]))
         self._looked_at = datetime.now(UTC)
@@ -84,8 +97,9 @@ class Engine:
         set_writer(self.submit_from_thread)
         self.bus.start()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._every(HEARTBEAT, self._beat)
-        self._every(HEARTBEAT, self._look_at_chats)
+        self.background(self._check_leases())
+        self._every(LEASE_CHECK, self._check_leases)
+        self._every(HEARTBEAT, self._beat_and_look)
         self._every(SESSION_CHECK, self._check_sessions)
 
     async def stop(self) -> None:
@@ -105,6 +119,7 @@ class Engine:
         self.typists.clear()
         await self.presence.stop()
         await self.bus.stop()
+        await self.leases.close()
         for executor, threads in ((self._writer, 1), (self._readers, READERS)):
             close = functools.partial(_close_connections, threading.Barrier(threads))
             await asyncio.gather(*(self.loop.run_in_executor(executor, close) for _ in range(threads)))
@@ -129,7 +144,7 @@ class Engine:
     @property
     def limits_are_far(self) -> bool:
         """Whether counting towards a limit has to wait for Redis."""
-        return bool(settings.RATELIMIT_ENABLE and settings.PARLEY_REDIS_URL)
+        return bool(settings.RATELIMIT_ENABLE and settings.PARLEY_REDIS_URLS)
 
     async def spend(self, rule: limits.Rule, subject: object) -> None:
         """Count one call towards a limit; counters in Redis are asked from a thread. Raises `RateLimited`."""
@@ -204,17 +219,24 @@ class Engine:
         """Events were lost while the bus was away: show every socket where its chats stand."""
         if not self._look_is_due:
             self._look_is_due = True
-            self.background(self._look_at_chats())
+            self.background(self._look_soon())
+
+    async def _look_soon(self) -> None:
+        await asyncio.sleep(RECOVERY_DELAY)
+        await self._look_at_chats()
+
+    def _is_here(self, user_id: UUID) -> bool:
+        return user_id in self.hub.user_ids
 
     # --- Sockets ------------------------------------------------------------------------------------------------------
 
     async def join(self, socket: Socket) -> None:
         """Take a socket in and show its person."""
-        if self.hub.add(socket):
-            try:
-                await self.presence.connected(socket.user_id)
-            except Exception:  # presence is no reason to lose the socket; the next beat puts it right
-                log.exception("presence.failed", user_id=str(socket.user_id))
+        first = self.hub.add(socket)
+        try:
+            await self.presence.connected(socket.user_id, first=first)
+        except Exception:  # presence is no reason to lose the socket; the next beat puts it right
+            log.exception("presence.failed", user_id=str(socket.user_id))
 
     def leave(self, socket: Socket) -> None:
         """Let a socket go, whatever ended it."""
@@ -250,9 +272,21 @@ class Engine:
         task = asyncio.ensure_future(repeat())
         self._tasks.add(task)
 
+    async def _beat_and_look(self) -> None:
+        """In this order: what was not routed here for want of a lease is found by the look after its renewal."""
+        try:
+            await self._beat()
+        finally:
+            await self._look_at_chats()
+
     async def _beat(self) -> None:
         """Renew presence."""
         await self.presence.beat(self.hub.user_ids)
+
+    async def _check_leases(self) -> None:
+        """Take the leases anew if Redis has lost them: meanwhile nothing was routed to this process."""
+        if await self.presence.restore(self.hub.user_ids):
+            self._recovered()
 
     async def _look_at_chats(self) -> None:
         """Send `sync {chatId, rev}` for the chats that moved since the last look, to their members here."""

@@ -19,18 +19,14 @@ from accounts import presence as shown
 from accounts import selectors as people
 from accounts.models import Status
 from chatproject.events import publish
-from chatproject.ids import uuid7
 from messaging.selectors import peer_ids
 from realtime.events import StatusChanged
-from realtime.leases import MemoryLeases, RedisLeases
+from realtime.leases import CHOICE, Leases
 
 log = structlog.get_logger("parley.presence")
 
 RELOAD_GRACE = 2.0
 """Seconds between the last socket's end and offline: a page that reloads does not flicker."""
-
-CHOICE = "choice"
-"""The holder of the lease that a choice by REST takes for somebody without a socket."""
 
 T = TypeVar("T")
 InDatabase = Callable[..., Awaitable[Any]]
@@ -44,22 +40,28 @@ class Presence:
     """
 
     def __init__(
-        self, *, leases: MemoryLeases | RedisLeases, in_database: InDatabase, is_here: Callable[[UUID], bool]
+        self, *, process: str, leases: Leases, in_database: InDatabase, is_here: Callable[[UUID], bool]
     ) -> None:
         self._leases = leases
         self._in_database = in_database
         self._is_here = is_here
-        self._holder = uuid7().hex
+        self._holder = process
         self._ttl: timedelta = settings.PARLEY_PRESENCE_TTL
         self._leaving: dict[UUID, asyncio.TimerHandle] = {}
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+        self._has_leases = False
+        self._redis_is_away = False
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def connected(self, user_id: UUID) -> None:
-        """Show somebody whose first socket has come."""
-        if leaving := self._leaving.pop(user_id, None):
-            leaving.cancel()
-        await self._settle(user_id)
+    async def connected(self, user_id: UUID, *, first: bool) -> None:
+        """Show somebody whose first socket has come; for a further one, wait until the first one's lease is taken."""
+        if first:
+            if leaving := self._leaving.pop(user_id, None):
+                leaving.cancel()
+            await self._settle(user_id)
+        elif settling := self._locks.get(user_id):
+            async with settling:
+                pass
 
     def disconnected(self, user_id: UUID) -> None:
         """Take note that somebody's last socket here has gone; they may be back in a moment."""
@@ -73,21 +75,37 @@ class Presence:
     async def beat(self, user_ids: Collection[UUID]) -> None:
         """Renew the people with a socket here, and put right what is shown of those who came or went unseen."""
         present = list(user_ids)
-        if present:
-            await self._with_leases(self._leases.renew(present, holder=self._holder, ttl=self._ttl.total_seconds()))
+        await self._with_leases(lambda: self._renew(present))
         for user_id in await self._in_database(_renew_in_database, present):
             await self._settle_safely(user_id)
 
+    async def restore(self, user_ids: Collection[UUID]) -> bool:
+        """Renew the leases at once if Redis has lost them or was away, and tell whether that was so."""
+        was_away, had_leases = self._redis_is_away, self._has_leases
+        try:
+            if await self._leases.is_marked(holder=self._holder) and not was_away:
+                return False
+            await self._renew(list(user_ids))
+        except RedisError as error:
+            self._note_away(error)
+            return False
+        self._redis_is_away = False
+        return had_leases or was_away
+
+    async def _renew(self, user_ids: Collection[UUID]) -> None:
+        ttl = self._ttl.total_seconds()
+        await self._leases.renew(user_ids, holder=self._holder, ttl=ttl)
+        await self._leases.mark(holder=self._holder, ttl=ttl)
+        self._has_leases = True
+
     async def stop(self) -> None:
-        """Drop what waits and close the connections; leases end by their time."""
+        """Drop what waits; leases end by their time."""
         for timer in self._leaving.values():
             timer.cancel()
         self._leaving.clear()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if isinstance(self._leases, RedisLeases):
-            await self._leases.close()
 
     def _leave(self, user_id: UUID) -> None:
         del self._leaving[user_id]
@@ -107,23 +125,35 @@ class Presence:
             present = self._is_here(user_id)
             ttl = self._ttl.total_seconds()
             if present:
-                await self._with_leases(self._leases.renew([user_id], holder=self._holder, ttl=ttl))
-                await self._with_leases(self._leases.release(user_id, holder=CHOICE))
+                await self._with_leases(lambda: self._leases.renew([user_id], holder=self._holder, ttl=ttl))
+                await self._with_leases(lambda: self._leases.release(user_id, holder=CHOICE))
             else:
-                await self._with_leases(self._leases.release(user_id, holder=self._holder))
-                present = bool(await self._with_leases(self._leases.is_held(user_id)))
+                await self._with_leases(lambda: self._leases.release(user_id, holder=self._holder))
+                held = await self._with_leases(lambda: self._leases.holders([user_id])) or {}
+                present = bool(held.get(user_id))
                 if choice and not present:
-                    await self._with_leases(self._leases.renew([user_id], holder=CHOICE, ttl=ttl))
+                    await self._with_leases(lambda: self._leases.renew([user_id], holder=CHOICE, ttl=ttl))
                     present = True
             await self._in_database(_show, user_id, present=present, told_to_self=choice)
 
-    async def _with_leases(self, call: Awaitable[T]) -> T | None:
-        """Ask for leases. With Redis away presence is what the database says, by `lastSeen` and its TTL."""
-        try:
-            return await call
-        except RedisError as error:
-            log.warning("presence.redis_away", error=type(error).__name__)
+    async def _with_leases(self, call: Callable[[], Awaitable[T]]) -> T | None:
+        """Ask for leases. With Redis away presence is what the database says, by `lastSeen` and its TTL.
+
+        A Redis that hangs costs a time-out, and a person's first socket waits for it; so until the next look at the
+        leases (`restore`) nobody else asks.
+        """
+        if self._redis_is_away:
             return None
+        try:
+            return await call()
+        except RedisError as error:
+            self._note_away(error)
+            return None
+
+    def _note_away(self, error: RedisError) -> None:
+        if not self._redis_is_away:
+            log.warning("presence.redis_away", error=type(error).__name__)
+        self._redis_is_away = True
 
 
 def _show(user_id: UUID, *, present: bool, told_to_self: bool = False) -> None:

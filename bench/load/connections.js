@@ -3,9 +3,9 @@
 import { dialects } from "./dialects/index.js";
 
 // Resolves to one connection for each account, in their order; rejects when one is refused. `handlersOf(place)` gives
-// the handlers of each: acked, refused, delivered, other, closed.
+// the handlers of each: acked, refused, delivered, other, closed. `ports` names the port of each when there are several.
 export async function openAll(job, handlersOf) {
-  const { host, port, accounts, atOnce = 32 } = job;
+  const { host, port, ports, accounts, atOnce = 32 } = job;
   const { open } = dialects[job.dialect];
   const connections = new Array(accounts.length);
   let next = 0;
@@ -21,7 +21,7 @@ export async function openAll(job, handlersOf) {
           handlers.closed(reason);
         },
       };
-      connections[place] = open({ host, port, account: accounts[place], on });
+      connections[place] = open({ host, port: ports?.[place] ?? port, account: accounts[place], on });
     });
 
   const worker = async () => {

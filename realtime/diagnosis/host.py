@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import stat
 import tempfile
@@ -67,7 +68,8 @@ def database_clock() -> Iterator[Finding]:
 
 def redis_clock() -> Iterator[Finding]:
     """Compare this machine's clock with Redis'."""
-    yield from _compare("redis clock", _redis_time)
+    for url in ENV.redis_urls:
+        yield from _compare("redis clock", functools.partial(_redis_time, url))
 
 
 def _compare(part: str, ask: Callable[[], float | None]) -> Iterator[Finding]:
@@ -96,10 +98,8 @@ def _database_time() -> float | None:
     return None
 
 
-def _redis_time() -> float | None:
-    if not ENV.redis_url:
-        return None
-    with connect() as client:
+def _redis_time(url: str) -> float:
+    with connect(url) as client:
         seconds, microseconds = client.time()
     return float(seconds) + float(microseconds) / 1_000_000
 

@@ -17,9 +17,9 @@ OLDEST_REDIS = (6, 2)
 PATIENCE = 5.0
 
 
-def connect() -> redis.Redis:
-    """Return a client of the configured Redis; it connects at the first command."""
-    return redis.Redis.from_url(ENV.redis_url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE)
+def connect(url: str) -> redis.Redis:
+    """Return a client of one of the configured Redis hosts; it connects at the first command."""
+    return redis.Redis.from_url(url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE)
 
 
 def remedy_for(error: BaseException) -> str:
@@ -32,25 +32,27 @@ def remedy_for(error: BaseException) -> str:
 
 
 def redis_server() -> Iterator[Finding]:
-    """Ask Redis who it is."""
+    """Ask each Redis who it is."""
     part = "redis"
-    if not ENV.redis_url:
+    if not ENV.redis_urls:
         if ENV.production:
             yield warn(part, "none: this process must be the only one", "set REDIS_URL to run more than one process")
         else:
             yield ok(part, "none: one process serves alone")
-        return
+    for url in ENV.redis_urls:
+        yield _redis_host(part, url)
+
+
+def _redis_host(part: str, url: str) -> Finding:
     try:
-        with connect() as client:
+        with connect(url) as client:
             about = client.info("server")
     except Exception as error:  # noqa: BLE001  a wrong URL raises ValueError, a wrong host OSError
-        yield fail(part, f"{place(ENV.redis_url)} cannot be used: {first_line(error)}", remedy_for(error))
-        return
+        return fail(part, f"{place(url)} cannot be used: {first_line(error)}", remedy_for(error))
     version = str(about.get("redis_version", "0"))
     if tuple(int(number) for number in version.split(".")[:2]) < OLDEST_REDIS:
-        yield warn(part, f"version {version} is old", "update to Redis 6.2 or newer")
-    else:
-        yield ok(part, f"version {version} at {place(ENV.redis_url)}")
+        return warn(part, f"version {version} is old", "update to Redis 6.2 or newer")
+    return ok(part, f"version {version} at {place(url)}")
 
 
 def channel_layer() -> Iterator[Finding]:

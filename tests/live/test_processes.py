@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket as sockets
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
+import httpx
 import pytest
+import redis as redis_client
 
 from tests.live.clients import Account, Talker, log_lines, register
 from tests.live.server import LOOPBACK, Daphne, Redis, make_redis
@@ -125,8 +129,6 @@ async def test_a_redis_that_is_restarted(people: tuple[Talker, Talker], redis: R
 
 async def test_signing_out_on_another_server(people: tuple[Talker, Talker]) -> None:
     """The sockets of the session are closed wherever they are."""
-    import httpx
-
     on_ada, on_bob = people
     async with httpx.AsyncClient(base_url=on_bob.server.url) as client:
         answer = await client.post("/auth/logout", headers=on_ada.account.headers)
@@ -164,6 +166,167 @@ async def test_a_killed_server(daphne: DaphneFactory, redis: Redis, tmp_path: Pa
         killed.kill()
 
         await on_bob.event("user:status", userId=ada.id, status="offline", patience=TTL_SECONDS + 4)
+
+
+# --- Routing ----------------------------------------------------------------------------------------------------------
+
+
+class Spy:
+    """Overhears what passes through Redis."""
+
+    def __init__(self, server: Redis) -> None:
+        self._connection = sockets.create_connection((LOOPBACK, server.port))
+        self._connection.sendall(b"MONITOR\r\n")
+        assert self._connection.recv(5) == b"+OK\r\n"
+
+    def published(self) -> Counter[str]:
+        """Return how often something was published to each process, and to everybody (``), so far; and hang up."""
+        self._connection.setblocking(False)
+        overheard = b""
+        with suppress(BlockingIOError):
+            while part := self._connection.recv(1_000_000):
+                overheard += part
+        self._connection.close()
+        groups = re.findall(rb'"PUBLISH" "parley__group__parley\.bus\.?(\w*)"', overheard)
+        return Counter(group.decode() for group in groups)
+
+
+def processes_on(server: Redis) -> list[str]:
+    """Return the processes that listen, in the order in which they were started."""
+    with redis_client.Redis.from_url(server.url) as client:
+        channels = client.pubsub_channels("parley__group__parley.bus.*")
+    return sorted(channel.decode().rpartition(".")[2] for channel in channels)
+
+
+async def test_a_message_goes_to_the_servers_of_its_people_alone(
+    people: tuple[Talker, Talker], redis: Redis, daphne: DaphneFactory
+) -> None:
+    """The third server hears of none of twenty; to everybody go only the probes of three servers."""
+    on_ada, on_bob = people
+    third = daphne(REDIS_URL=redis.url)
+    async with Talker(third, await register(third, "eve")):
+        await asyncio.sleep(1)
+        _, bobs, eves = processes_on(redis)
+        spy = Spy(redis)
+
+        for number in range(20):
+            await on_ada.say(str(number), receiverId=on_bob.account.id)
+            await on_bob.event("message:receive", content=str(number))
+        published = spy.published()
+
+    assert published[bobs] == 20
+    assert published[eves] == 0
+    assert published[""] <= 6
+
+
+async def test_a_person_on_two_other_servers(
+    people: tuple[Talker, Talker], redis: Redis, daphne: DaphneFactory
+) -> None:
+    """Both get the message; when one of them is killed, the other goes on, and its leases harm nobody."""
+    on_ada, on_bob = people
+    third = daphne(REDIS_URL=redis.url)
+    async with Talker(third, on_bob.account) as phone:
+        await on_ada.say("to both", receiverId=on_bob.account.id)
+        await on_bob.event("message:receive", content="to both")
+        await phone.event("message:receive", content="to both")
+
+        third.kill()
+
+        await on_ada.say("to one", receiverId=on_bob.account.id)
+        await on_bob.event("message:receive", content="to one", patience=2)
+
+
+async def test_two_redis_hosts(redis: Redis, daphne: DaphneFactory, tmp_path: Path) -> None:
+    """Processes and people are spread over both; everybody is found on whichever host."""
+    (tmp_path / "second").mkdir()
+    with make_redis(tmp_path / "second") as second:
+        second.start()
+        one, other = (daphne(REDIS_URL=f"{redis.url},{second.url}") for _ in range(2))
+        async with AsyncExitStack() as stack:
+            ada, *crowd = [
+                await stack.enter_async_context(Talker(server, await register(server, "host")))
+                for server in (one, *[other] * 6)
+            ]
+            for talker in crowd:
+                await ada.say("hello", receiverId=talker.account.id)
+            for talker in crowd:
+                await talker.event("message:receive", content="hello", patience=2)
+            with redis_client.Redis.from_url(redis.url) as client, redis_client.Redis.from_url(second.url) as another:
+                assert client.keys("parley:presence:*")
+                assert another.keys("parley:presence:*")
+
+
+async def test_a_redis_that_lost_its_data(people: tuple[Talker, Talker], redis: Redis) -> None:
+    """What could not be routed meanwhile is told within seconds, and what follows arrives."""
+    on_ada, on_bob = people
+
+    with redis_client.Redis.from_url(redis.url) as client:
+        client.flushall()
+    missed = await on_ada.say("nobody knows where you are", receiverId=on_bob.account.id)
+
+    await on_bob.event("sync", chatId=missed["chatId"], rev=missed["rev"], patience=6)
+    assert not [frame for frame in on_bob.inbox if frame.get("event") == "message:receive"]
+    await on_ada.say("again", receiverId=on_bob.account.id)
+    await on_bob.event("message:receive", content="again", patience=2)
+
+
+async def test_a_lease_that_is_missing_heals_with_the_beat(daphne: DaphneFactory, redis: Redis, tmp_path: Path) -> None:
+    """The person is shown where the chat stands, and is found again."""
+    (tmp_path / "beating_asgi.py").write_text(
+        "from chatproject.asgi import application\nfrom realtime import engine\n\nengine.HEARTBEAT = 2.0\n"
+    )
+    one, other = (daphne(started=False, REDIS_URL=redis.url, PYTHONPATH=str(tmp_path)) for _ in range(2))
+    for server in (one, other):
+        server.command[-1] = "beating_asgi:application"
+        server.start()
+    ada, bob = await register(one, "ada"), await register(other, "bob")
+    async with Talker(one, ada) as on_ada, Talker(other, bob) as on_bob:
+        await on_ada.say("hello", receiverId=bob.id)
+        await on_bob.event("message:receive")
+        with redis_client.Redis.from_url(redis.url) as client:
+            client.delete(*client.keys("parley:presence:*"))
+        missed = await on_ada.say("where are you?", receiverId=bob.id)
+
+        await on_bob.event("sync", chatId=missed["chatId"], rev=missed["rev"], patience=5)
+
+        await on_ada.say("there", receiverId=bob.id)
+        await on_bob.event("message:receive", content="there", patience=2)
+
+
+async def test_people_who_come_while_somebody_writes(people: tuple[Talker, Talker]) -> None:
+    """Whatever the moment: what the answer to `sync` does not hold arrives as an event, without a gap."""
+    on_ada, on_bob = people
+    crowd = [await register(on_bob.server, f"crowd{number}") for number in range(8)]
+    async with httpx.AsyncClient(base_url=on_ada.server.url, headers=on_ada.account.headers) as client:
+        body = {"participantIds": [one.id for one in crowd], "title": "Rush hour"}
+        chat = (await client.post("/chat", json=body)).json()
+    is_over = asyncio.Event()
+
+    async def come(account: Account, moment: float) -> set[int]:
+        await asyncio.sleep(moment)
+        async with Talker(on_bob.server, account) as talker:
+            await talker.call("sync", {"cursors": {chat["id"]: 0}})
+            await is_over.wait()
+            found = {(await talker.event("message:receive", content="over"))["rev"]}
+            for frame in talker.inbox:
+                data = frame.get("data", {})
+                if frame.get("event") == "message:receive":
+                    found.add(data["rev"])
+                elif frame.get("event") == "sync" and data["chatId"] == chat["id"]:
+                    found.update(message["rev"] for message in data.get("messages", []))
+            return found
+
+    coming = [asyncio.ensure_future(come(account, 0.1 * place)) for place, account in enumerate(crowd)]
+    while not all(task.done() for task in coming):
+        last = await on_ada.say("over" if is_over.is_set() else "busy", chatId=chat["id"])
+        if last["rev"] > 150 and not is_over.is_set():
+            is_over.set()
+        elif is_over.is_set():
+            break
+    held = await asyncio.gather(*coming)
+
+    for found in held:
+        assert found == set(range(1, last["rev"] + 1))
 
 
 def _offline(frame: dict[str, object], account: Account) -> bool:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+import redis as redis_client
 import structlog
 from channels.layers import InMemoryChannelLayer, channel_layers
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from chatproject.ids import uuid7
 from realtime import bus as bus_module
+from realtime import streams
 from realtime.bus import GROUP, Bus
-from realtime.parcels import Parcel
+from realtime.layer import PipelinedLayer
+from realtime.leases import Leases, MemoryLeases, RedisLeases
+from realtime.parcels import Parcel, decode
 from tests.live.server import Redis, make_redis
 from tests.realtime.conftest import until
 
@@ -28,12 +34,20 @@ ADA = uuid7()
 class End:
     """One process's end of the bus."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, leases: Leases) -> None:
         channel_layers.set("default", layer)
         self.layer = layer
+        self.leases = leases
         self.texts: list[str] = []
         self.recoveries = 0
-        self.bus = Bus(receive=self.receive, recovered=self.recovered)
+        self.process = uuid7().hex
+        self.bus = Bus(
+            process=self.process,
+            leases=leases,
+            receive=self.receive,
+            recovered=self.recovered,
+            is_here=lambda _: False,
+        )
 
     def receive(self, parcels: Sequence[Parcel]) -> None:
         """Take the others' parcels."""
@@ -43,13 +57,21 @@ class End:
         """Take note of a gap."""
         self.recoveries += 1
 
-    def send(self, *texts: str) -> None:
+    def send(self, *texts: str, to: UUID = ADA) -> None:
         """Send parcels with these texts."""
-        self.bus.send([Parcel(recipients=(ADA,), text=text) for text in texts])
+        self.bus.send([Parcel(recipients=(to,), text=text) for text in texts])
+
+    async def holds(self, user_id: UUID, *, ttl: float = 30) -> None:
+        """Take a lease for somebody with a socket here."""
+        await self.leases.renew([user_id], holder=self.process, ttl=ttl)
 
     async def meets(self, other: End) -> None:
-        """Wait until either hears the other."""
-        await until(lambda: other.bus._process in self.bus._heard and self.bus._process in other.bus._heard)
+        """Wait until either hears the other; Ada has a socket on both."""
+        for end in (self, other):
+            await end.holds(ADA)
+        await until(lambda: other.process in self.bus._heard and self.process in other.bus._heard)
+        await asyncio.sleep(2 * bus_module.PROBE_SECONDS)
+        self.recoveries = other.recoveries = 0
 
 
 @pytest.fixture(autouse=True)
@@ -71,12 +93,13 @@ def own_redis(tmp_path: Path) -> Iterator[Redis]:
 async def end() -> AsyncIterator[Callable[..., End]]:
     """Make ends: `end(redis_server)`, or `end()` for one in memory; each over Redis has a layer of its own."""
     ends: list[End] = []
+    in_memory = MemoryLeases()
 
     def make(server: Redis | None = None, *, layer: Any = None, key: str = KEY) -> End:
         if server is not None:
             hosts = [{"address": server.url, "socket_timeout": None}]
-            layer = RedisPubSubChannelLayer(hosts=hosts, prefix="parley", symmetric_encryption_keys=[key])
-        made = End(layer or InMemoryChannelLayer())
+            layer = PipelinedLayer(hosts=hosts, prefix="parley", symmetric_encryption_keys=[key])
+        made = End(layer or InMemoryChannelLayer(), RedisLeases([server.url]) if server else in_memory)
         made.bus.start()
         ends.append(made)
         return made
@@ -85,6 +108,7 @@ async def end() -> AsyncIterator[Callable[..., End]]:
     for one in ends:
         await one.bus.stop()
         await one.layer.flush()
+        await one.leases.close()
     channel_layers.backends.clear()
 
 
@@ -110,15 +134,15 @@ async def test_one_publish_carries_what_has_gathered(
     monkeypatch.setattr(bus_module, "PUBLISH_LIMIT", 50)
     one, other = end(redis_server), end(redis_server)
     await one.meets(other)
-    monkeypatch.setattr(bus_module, "PROBE_SECONDS", 60)
-    await asyncio.sleep(0.2)
-    before = one.bus._number
+    one.send("first")
+    await until(lambda: other.texts)
+    before = one.bus._sent.last()[other.process]
 
     for number in range(120):
         one.send(str(number))
-    await until(lambda: len(other.texts) == 120)
+    await until(lambda: len(other.texts) == 121)
 
-    assert one.bus._number - before == 3
+    assert one.bus._sent.last()[other.process] - before == 3
 
 
 async def test_two_processes_in_memory(end: Callable[..., End]) -> None:
@@ -190,9 +214,13 @@ async def test_a_stranger_on_the_same_redis(end: Callable[..., End], redis_serve
     )
 
     for number in range(5):
-        await stranger.group_send(GROUP, {"type": "bus.parcels", "process": "x", "number": number, "payload": b""})
+        await stranger.group_send(
+            GROUP, {"type": "bus.parcels", "process": "x", "number": number, "direct": False, "payload": b""}
+        )
     await one.layer.group_send(GROUP, {"type": "something.else"})
-    await one.layer.group_send(GROUP, {"type": "bus.parcels", "process": "y", "number": 1, "payload": b"\xc1"})
+    await one.layer.group_send(
+        GROUP, {"type": "bus.parcels", "process": "y", "number": 1, "direct": False, "payload": b"\xc1"}
+    )
     one.send("ours")
     await until(lambda: other.texts)
 
@@ -216,7 +244,10 @@ async def test_a_redis_that_is_restarted(end: Callable[..., End], own_redis: Red
             one.send("lost too")
             await asyncio.sleep(0.2)
         own_redis.start()
+        back = time.monotonic()
         await until(lambda: one.recoveries and other.recoveries, seconds=20)
+        await until(lambda: min(end.bus._heard_itself_at for end in (one, other)) > back, seconds=20)
+    await other.holds(ADA)
     one.send("after")
     await until(lambda: other.texts[-1] == "after")
 
@@ -252,12 +283,12 @@ async def test_a_redis_that_hangs(end: Callable[..., End], own_redis: Redis, mon
 
     own_redis.send(signal.SIGSTOP)
     one.send("lost, or late")
-    await until(lambda: one.bus._broken)
+    await until(lambda: one.bus._broken, seconds=20)
     own_redis.send(signal.SIGCONT)
     one.send("after")
-    await until(lambda: "after" in other.texts, seconds=10)
+    await until(lambda: "after" in other.texts, seconds=20)
 
-    await until(lambda: not one.bus._broken)
+    await until(lambda: not one.bus._broken, seconds=20)
 
 
 async def test_a_queue_beyond_its_limit_is_dropped(
@@ -279,10 +310,201 @@ async def test_processes_that_are_gone_are_forgotten(
     end: Callable[..., End], redis_server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is known of them does not grow with each restart."""
-    monkeypatch.setattr(bus_module, "FORGET_SECONDS", 0.3)
+    monkeypatch.setattr(streams, "FORGET_SECONDS", 0.3)
     one, other = end(redis_server), end(redis_server)
     await one.meets(other)
 
     await other.bus.stop()
 
-    await until(lambda: other.bus._process not in one.bus._heard)
+    await until(lambda: other.process not in one.bus._heard)
+
+
+# --- Where a batch goes -----------------------------------------------------------------------------------------------
+
+
+async def test_a_batch_goes_to_the_processes_of_its_people(end: Callable[..., End], redis_server: Redis) -> None:
+    """Each gets its own people's parcels; one without any of them hears nothing but probes."""
+    bob, eve, nobody = uuid7(), uuid7(), uuid7()
+    one, two, three, four = (end(redis_server) for _ in range(4))
+    for other in (two, three, four):
+        await one.meets(other)
+    await two.holds(bob)
+    await three.holds(eve)
+    await one.holds(eve)
+    await four.leases.release(ADA, holder=four.process)
+    before = one.bus._sent.last()
+
+    for text in ("a", "b"):
+        one.send(f"{text} for bob", to=bob)
+        one.send(f"{text} for eve", to=eve)
+        one.send(f"{text} for nobody", to=nobody)
+    await until(lambda: len(two.texts) == 2 and len(three.texts) == 2)
+    await asyncio.sleep(2 * bus_module.PROBE_SECONDS)
+
+    assert two.texts == ["a for bob", "b for bob"]
+    assert three.texts == ["a for eve", "b for eve"]
+    assert one.texts == four.texts == []
+    assert one.bus._sent.last().get(four.process) == before.get(four.process)
+    assert [other.recoveries for other in (two, three, four)] == [0, 0, 0]
+
+
+async def test_many_recipients_on_few_processes_are_not_looked_up(end: Callable[..., End], redis_server: Redis) -> None:
+    """The broadcast reaches them whatever the leases say."""
+    one, other = end(redis_server), end(redis_server)
+    await one.meets(other)
+
+    one.bus.send([Parcel(recipients=tuple(uuid7() for _ in range(1_000)), text="to the large group")])
+    await until(lambda: other.texts)
+
+    assert other.texts == ["to the large group"]
+
+
+async def test_a_lease_of_a_process_that_is_gone(end: Callable[..., End], redis_server: Redis) -> None:
+    """What is sent there is heard by nobody, and the others get theirs."""
+    one, other = end(redis_server), end(redis_server)
+    await one.meets(other)
+    await one.leases.renew([ADA], holder="gone", ttl=30)
+
+    one.send("hello")
+    await until(lambda: other.texts)
+
+    assert other.texts == ["hello"]
+    assert one.bus._sent.last()["gone"] == 1
+
+
+async def test_leases_that_cannot_be_asked(
+    end: Callable[..., End], redis_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches are broadcast for a while, without asking for each one again; nothing is lost."""
+    one, other = end(redis_server), end(redis_server)
+    await one.meets(other)
+    asked = one.leases
+    one.bus._leases = RedisLeases(["redis://127.0.0.1:1/0"])
+
+    with structlog.testing.capture_logs() as logs:
+        for number in range(3):
+            one.send(str(number))
+            await until(lambda number=number: len(other.texts) > number)  # type: ignore[misc]
+
+    assert [line["event"] for line in logs] == ["bus.lookup_failed"]
+    assert other.texts == ["0", "1", "2"]
+    one.bus._leases = asked
+    monkeypatch.setattr(one.bus, "_blind_until", 0)
+    one.send("by lookup")
+    await until(lambda: len(other.texts) == 4)
+    assert one.bus._sent.last()[other.process] == 1
+
+
+async def test_leases_that_make_no_sense(end: Callable[..., End], redis_server: Redis) -> None:
+    """Somebody has put something else in their place: the batch is broadcast."""
+    with redis_client.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+        one, other = end(redis_server), end(redis_server)
+        await one.meets(other)
+        (key,) = client.keys("parley:presence:*")
+        client.set(key, "nonsense")
+
+        one.send("hello")
+        await until(lambda: other.texts)
+
+        client.delete(key)
+    assert other.texts == ["hello"]
+
+
+async def test_leases_that_hang(end: Callable[..., End], redis_server: Redis, own_redis: Redis) -> None:
+    """A question is given up in time, and the batch broadcast."""
+    import signal
+
+    one, other = end(redis_server), end(redis_server)
+    await one.meets(other)
+    one.bus._leases = hanging = RedisLeases([own_redis.url])
+    await hanging.holders([ADA])
+    own_redis.send(signal.SIGSTOP)
+
+    one.send("hello")
+    await until(lambda: other.texts, seconds=bus_module.LOOKUP_SECONDS + 1)
+
+    own_redis.send(signal.SIGCONT)
+    await hanging.close()
+
+
+# --- Alone ------------------------------------------------------------------------------------------------------------
+
+
+class CountingLayer(InMemoryChannelLayer):
+    """A layer that counts what carries parcels."""
+
+    carried = 0
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        """Count and send."""
+        self.carried += bool(decode(message["payload"]))
+        await super().group_send(group, message)
+
+
+async def test_a_lone_process_sends_nothing_and_whoever_comes_notices(
+    end: Callable[..., End], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts, so that a process that was there already learns with the next probe that it missed something."""
+    monkeypatch.setattr(bus_module, "ALIVE_SECONDS", 0.35)
+    layer = CountingLayer()
+    one = end(layer=layer)
+    await until(lambda: one.bus._is_alone)
+
+    other = End(layer, one.leases)
+    await other.holds(ADA)
+    for _ in range(5):
+        one.send("to nobody")
+    assert layer.carried == 0
+    other.bus.start()
+    await until(lambda: other.recoveries)
+
+    await until(lambda: not one.bus._is_alone)
+    one.send("hello")
+    await until(lambda: other.texts)
+    assert other.texts == ["hello"]
+    await other.bus.stop()
+
+
+async def test_a_process_whose_company_has_ended(end: Callable[..., End], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is alone again once the other one has been silent for three probes."""
+    monkeypatch.setattr(bus_module, "ALIVE_SECONDS", 0.35)
+    layer = CountingLayer()
+    one, other = end(layer=layer), end(layer=layer)
+    await one.meets(other)
+    await asyncio.sleep(0.5)
+    assert not one.bus._is_alone
+
+    await other.bus.stop()
+
+    await until(lambda: one.bus._is_alone)
+
+
+async def test_a_subscription_that_died_without_a_sign(
+    end: Callable[..., End], redis_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Redis forgets of it is noticed by our own probes that do not come back, and it is made anew."""
+    monkeypatch.setattr(bus_module, "DEAF_SECONDS", 0.3)
+    one, other = end(redis_server), end(redis_server)
+    await one.meets(other)
+    (shard,) = other.layer._get_layer()._shards
+
+    with structlog.testing.capture_logs() as logs:
+        await shard._pubsub.unsubscribe()
+        await until(lambda: "bus.deaf" in [line["event"] for line in logs])
+        deaf_until = other.bus._heard_itself_at
+        await until(lambda: other.bus._heard_itself_at > deaf_until)
+    one.send("hello")
+    await until(lambda: "hello" in other.texts)
+
+
+async def test_a_deaf_process_is_not_alone(end: Callable[..., End], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not even hear itself cannot know who else is there, and goes on sending."""
+    monkeypatch.setattr(bus_module, "ALIVE_SECONDS", 0.35)
+    layer = LossyLayer()
+    one = end(layer=layer)
+    await until(lambda: one.bus._is_alone)
+
+    layer.full = True
+
+    await until(lambda: not one.bus._is_alone)

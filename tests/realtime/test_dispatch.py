@@ -173,7 +173,7 @@ async def test_limits_are_counted_in_redis_from_a_thread(
 ) -> None:
     """The event loop never waits for Redis."""
     client = await connect(ada)
-    settings.PARLEY_REDIS_URL = "redis://the-cache-of-this-test-is-in-memory"
+    settings.PARLEY_REDIS_URLS = ("redis://the-cache-of-this-test-is-in-memory",)
     settings.PARLEY_RATES = {"COMMAND": "1/m"}
     threads: list[str] = []
     spend = limits.spend
@@ -354,7 +354,7 @@ async def test_a_message_is_not_taken_where_its_limit_is_far(
     live: Engine, spot: tuple[Socket, list[dict[str, Any]]], chat: Chat, settings: Any
 ) -> None:
     """The event loop never waits for Redis."""
-    settings.PARLEY_REDIS_URL = "redis://127.0.0.1:1/0"
+    settings.PARLEY_REDIS_URLS = ("redis://127.0.0.1:1/0",)
 
     assert not handle_at_once(live, spot[0], sending(chat))
 

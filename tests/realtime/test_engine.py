@@ -259,6 +259,19 @@ async def test_a_gap_on_the_bus_is_a_reason_to_look(
     assert "sync" not in await on_bob.events()
 
 
+async def test_leases_that_were_lost(live: Engine, connect: Connect, chat: Chat, ada: Person, bob: Person) -> None:
+    """Meanwhile nothing was routed to this process, so its sockets are shown where their chats stand."""
+    on_bob = await connect(bob)
+    await live.in_database(write_unheard, chat, ada)
+    await live._check_leases()
+    assert "sync" not in await on_bob.events()
+
+    live.leases._marks.clear()  # type: ignore[union-attr]
+    await live._check_leases()
+
+    await on_bob.event("sync", chatId=str(chat.id), rev=1)
+
+
 @pytest.mark.parametrize("jump", [timedelta(hours=-1), timedelta(hours=1)], ids=["back", "forward"])
 async def test_a_clock_that_jumps(
     live: Engine, connect: Connect, chat: Chat, ada: Person, bob: Person, jump: timedelta

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 import redis as redis_client
+import structlog
 from django.utils import timezone
 
 from accounts import services as accounts
 from accounts.models import Status, User
+from chatproject.ids import uuid7
 from messaging import services
 from messaging.models import Chat
 from realtime import presence as presence_module
@@ -322,13 +325,15 @@ class Process:
 
     def __init__(self, server: Redis, in_database: Callable[..., Awaitable[Any]]) -> None:
         self.people: set[Any] = set()
-        self.leases = RedisLeases(server.url)
-        self.presence = Presence(leases=self.leases, in_database=in_database, is_here=self.people.__contains__)
+        self.leases = RedisLeases([server.url])
+        self.presence = Presence(
+            process=uuid7().hex, leases=self.leases, in_database=in_database, is_here=self.people.__contains__
+        )
 
     async def come(self, person: Person) -> None:
         """Open somebody's first socket here."""
         self.people.add(person.id)
-        await self.presence.connected(person.id)
+        await self.presence.connected(person.id, first=True)
 
     def go(self, person: Person) -> None:
         """Close somebody's last socket here."""
@@ -345,6 +350,7 @@ async def processes(live: Engine, redis_server: Redis) -> AsyncIterator[tuple[Pr
     yield made
     for process in made:
         await process.presence.stop()
+        await process.leases.close()
 
 
 async def test_a_person_on_two_processes(live: Engine, processes: tuple[Process, Process], ada: Person) -> None:
@@ -378,11 +384,62 @@ async def test_another_process_sees_who_has_lapsed(
     assert await live.in_database(stored, ada) == "offline"
 
 
+class SlowLeases(RedisLeases):
+    """Leases that take their time."""
+
+    async def renew(self, user_ids: Collection[UUID], *, holder: str, ttl: float) -> None:
+        """Renew, late."""
+        await asyncio.sleep(0.1)
+        await super().renew(user_ids, holder=holder, ttl=ttl)
+
+
+async def test_a_second_socket_waits_for_the_first_ones_lease(live: Engine, redis_server: Redis, ada: Person) -> None:
+    """Both are told where their chats stand after that, so what is sent from then on must find their process."""
+    leases = SlowLeases([redis_server.url])
+    presence = Presence(process="one", leases=leases, in_database=live.in_database, is_here=lambda _: True)
+
+    first = asyncio.ensure_future(presence.connected(ada.id, first=True))
+    await asyncio.sleep(0)
+    await presence.connected(ada.id, first=False)
+
+    assert await leases.holders([ada.id]) == {ada.id: ["one"]}
+    await first
+    await leases.close()
+
+
+async def test_leases_that_redis_has_lost(processes: tuple[Process, Process], ada: Person, redis_server: Redis) -> None:
+    """They are taken anew at the next look, which tells that they had been lost; the first leases are no loss."""
+    one, _ = processes
+    await one.come(ada)
+    assert not await one.presence.restore([ada.id])
+    assert not await one.presence.restore([ada.id])
+
+    with redis_client.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+
+    assert await one.presence.restore([ada.id])
+    assert await one.leases.holders([ada.id]) == {ada.id: [one.presence._holder]}
+    assert not await one.presence.restore([ada.id])
+
+
+async def test_a_redis_that_is_away_is_logged_once(live: Engine, ada: Person) -> None:
+    """However often it is asked meanwhile."""
+    leases = RedisLeases(["redis://127.0.0.1:1/0"])
+    alone = Presence(process="alone", leases=leases, in_database=live.in_database, is_here=lambda _: True)
+
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            assert not await alone.restore([ada.id])
+
+    assert [line["event"] for line in logs] == ["presence.redis_away"]
+
+
 async def test_presence_without_redis(live: Engine, ada: Person) -> None:
     """Coming, choosing, going and beating work by the database alone."""
-    alone = Presence(leases=RedisLeases("redis://127.0.0.1:1/0"), in_database=live.in_database, is_here=lambda _: here)
+    leases = RedisLeases(["redis://127.0.0.1:1/0"])
+    alone = Presence(process="alone", leases=leases, in_database=live.in_database, is_here=lambda _: here)
     here = True
-    await alone.connected(ada.id)
+    await alone.connected(ada.id, first=True)
     assert await live.in_database(stored, ada) == "online"
     await alone.beat([ada.id])
     await alone.chosen(ada.id)
@@ -395,7 +452,7 @@ async def test_presence_without_redis(live: Engine, ada: Person) -> None:
 
 async def test_stopping_drops_those_who_are_leaving(live: Engine, ada: Person) -> None:
     """Nobody is told at the end of a process; the next one, or the TTL, will tell."""
-    presence = Presence(leases=MemoryLeases(), in_database=live.in_database, is_here=lambda _: False)
+    presence = Presence(process="one", leases=MemoryLeases(), in_database=live.in_database, is_here=lambda _: False)
     presence.disconnected(ada.id)
 
     await presence.stop()
