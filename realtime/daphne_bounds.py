@@ -168,7 +168,11 @@ class BoundedSocket(ws_protocol.WebSocketProtocol):  # type: ignore[misc]
         self._shut(CloseCode.SLOW_CONSUMER)
 
     def dropConnection(self, abort: bool = False) -> None:  # noqa: N802
-        """End the connection; a peer that says good-bye and still does not read must not keep it open for ever."""
+        """End the connection; a peer that says good-bye and still does not read must not keep it open for ever.
+
+        A peer that did wrong is told so even when autobahn takes its wrong close for the answer to ours.
+        """
+        abort = abort and not (self.failedByMe and not self.wasCloseHandshakeTimeout)
         super().dropConnection(abort)
         if not abort:
             asyncio.get_running_loop().call_later(CLOSING_SECONDS, self.transport.abortConnection)

@@ -58,7 +58,7 @@ def socket() -> BoundedSocket:
     )
     protocol.sendMessage = lambda content, binary: protocol.transport.write(content)
     protocol.closeHandshakeTimeout = 0
-    protocol.failedByMe = False
+    protocol.failedByMe, protocol.websocket_version = False, 13
     protocol.maxMessagePayloadSize = protocol.maxFramePayloadSize = OUTBOUND_BYTES
     protocol.applicationCreateWorked(asyncio.Queue())
     return protocol
@@ -216,9 +216,6 @@ def channel() -> tuple[BoundedChannel, Clock, StringTransport]:
     """An HTTP connection with a minute's patience, its clock and its transport."""
     clock, transport, channel = Clock(), StringTransport(), BoundedChannel()
     channel.callLater, channel.timeOut = clock.callLater, 60
-    channel.requestFactory = lambda *_: SimpleNamespace(
-        gotLength=lambda length: None, handleContentChunk=lambda data: None, requestHeaders=http.Headers()
-    )
     channel.makeConnection(transport)
     return channel, clock, transport
 
