@@ -88,6 +88,12 @@ class BoundedSocket(ws_protocol.WebSocketProtocol):  # type: ignore[misc]
     _controls = 0
     _controls_since = 0.0
 
+    def onConnect(self, request: Any) -> Any:  # noqa: N802
+        """Take subprotocols that are no ASCII for none: Daphne would fail at them and answer 500."""
+        if not request.headers.get("sec-websocket-protocol", "").isascii():
+            request.headers["sec-websocket-protocol"] = ""
+        return super().onConnect(request)
+
     def applicationCreateWorked(self, application_queue: asyncio.Queue[Any]) -> None:  # noqa: N802
         """Resume reading when the application has caught up."""
         take = application_queue._get

@@ -27,7 +27,7 @@ Example = TypeVar("Example")
 
 PATIENCE = 10.0
 MESSAGES, BATCH = 9_000, 25
-VIOLATIONS, GARBAGE, HANDSHAKES = 400, 400, 200
+VIOLATIONS, GARBAGE, HANDSHAKES = 400, 400, 300
 NAMED = {1002, 1007, 1009, 4401, 4403, 4404, 4408, 4409, 4429}
 """Closes that a frame may bring about: those of RFC 6455 for what is no frame or no text, and our own."""
 SENTINEL = b'{"event":"ping","id":"sentinel"}'
@@ -267,3 +267,20 @@ async def test_handshakes(server: Daphne) -> None:
             assert not answer.startswith(b"HTTP/1.1 5")
 
     await attack_with(server, native_frames.handshakes(), HANDSHAKES, attempt)
+
+
+@pytest.mark.parametrize("offered", ["\xff", "parley.v1, caf\xe9", "bearer.%FF"])
+async def test_subprotocols_that_are_none(server: Daphne, offered: str) -> None:
+    """They are no token either: the socket is closed as unauthenticated, not answered by an error of ours."""
+    request = (
+        "GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+        f"Sec-WebSocket-Protocol: {offered}\r\n\r\n"
+    )
+    with nobody_notices(server), sockets.create_connection((LOOPBACK, server.port), timeout=PATIENCE) as connection:
+        connection.sendall(request.encode("latin-1"))
+        answer = await asyncio.to_thread(connection.recv, 4096)
+        answer += await asyncio.to_thread(connection.recv, 4096) if b"unauth" not in answer else b""
+
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    assert (4401).to_bytes(2, "big") + b"unauthenticated" in answer
