@@ -452,7 +452,9 @@ def test_where_chats_stand(ada: Person, grace: Person, mallory: Person, direct: 
     Chat.objects.filter(id=open_direct(ada, mallory).id).update(changed_at=start.replace(year=2020))
 
     assert selectors.revs(user_id=grace.id) == {direct.id: 1}
-    assert selectors.revs_changed_since(moment=start) == {direct.id: 1}
+    (standing,) = selectors.standings_since(moment=start)
+    assert (standing.chat_id, standing.rev, standing.marks) == (direct.id, 1, 0)
+    assert set(standing.members) == {ada.id, grace.id}
 
 
 def test_members_come_in_the_order_in_which_they_joined(ada: Person, grace: Person, alan: Person, group: Chat) -> None:

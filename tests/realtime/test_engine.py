@@ -23,6 +23,7 @@ from messaging.drafts import Draft
 from messaging.models import Chat, Message
 from messaging.selectors import ChatNotFound
 from realtime import engine as engine_module
+from realtime import reminders
 from realtime.engine import Engine
 from tests.realtime.client import Client
 from tests.realtime.conftest import Connect, Person, sign_in, until
@@ -241,7 +242,7 @@ async def test_lost_events_are_noticed(
 
     await live.in_database(write_unheard, chat, ada)
 
-    assert await on_bob.event("sync", rev=1) == {"chatId": str(chat.id), "rev": 1}
+    assert await on_bob.event("sync", rev=1) == {"chatId": str(chat.id), "rev": 1, "marks": 0}
     assert "sync" not in await on_eve.events()
 
 
@@ -283,7 +284,7 @@ async def test_a_look_that_fails_is_made_up_for(
     await live._look_at_chats()
     await live.in_database(write_unheard, chat, ada)
     with monkeypatch.context() as patch:
-        patch.setattr(engine_module, "_moved_chats", lambda since: 1 / 0)
+        patch.setattr(reminders, "standings", lambda since: 1 / 0)
         live._recovered()
         await asyncio.sleep(0.05)
     await asyncio.sleep(0.05)
@@ -295,7 +296,7 @@ async def test_a_look_that_fails_is_made_up_for(
 
 async def test_nobody_here_is_no_reason_to_look(live: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """An idle process does not ask the database."""
-    monkeypatch.setattr(engine_module, "_moved_chats", lambda since: pytest.fail("It asked."))
+    monkeypatch.setattr(reminders, "standings", lambda since: pytest.fail("It asked."))
 
     await live._look_at_chats()
 
