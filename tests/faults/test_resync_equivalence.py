@@ -6,12 +6,13 @@ it does then, and `tests.faults.model` does just that.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from copy import deepcopy
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from accounts.models import Status
@@ -278,10 +279,12 @@ def act(world: World, kind: int, one: int, other: int, number: int) -> None:
         steps[kind % len(steps)]()
 
 
+HISTORIES = int(os.environ.get("TEST_HISTORIES", "8"))
+"""How many are told in a suite; `TEST_HISTORIES=500` takes its time."""
 ACTIONS = st.tuples(st.integers(0, 14), st.integers(0, 3), st.integers(0, 3), st.integers(0, 12))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=HISTORIES, deadline=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
 @given(
     history=st.lists(ACTIONS, min_size=1, max_size=25),
     fates=st.lists(st.sampled_from(("comes", "comes", "comes", "is lost", "comes twice")), min_size=1, max_size=12),
