@@ -87,6 +87,7 @@ class Server(socketio.AsyncServer):
         """
         super().__init__(
             async_mode="asgi",
+            namespaces="*",
             logger=logging.getLogger("socketio.server"),
             engineio_logger=logging.getLogger("engineio.server"),
             cors_allowed_origins=[],

@@ -131,14 +131,14 @@ class Session:
         self._queue.put_nowait(Packet(MESSAGE, packets.written(told)))
         if code is CloseCode.UNAUTHENTICATED:
             self._queue.put_nowait(Packet(MESSAGE, packets.DISCONNECT))
-        self._queue.put_nowait(Packet(CLOSE))
-        if self.connection.upgraded:
-            self._queue.put_nowait(None)
         self._ending = asyncio.ensure_future(self._close_soon())
 
     async def _close_soon(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSING_SECONDS):
+                await self._queue.join()
+                # Behind, not beside: a client that polls drops the events that come in one answer with the close.
+                self._queue.put_nowait(None if self.connection.upgraded else Packet(CLOSE))
                 await self._queue.join()
         await self.close(EndReason.SERVER)
 

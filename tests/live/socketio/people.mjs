@@ -11,8 +11,8 @@ const tell = (happened) => process.stdout.write(`${JSON.stringify(happened)}\n`)
 const revive = (_key, value) => (value?.base64 === undefined ? value : Buffer.from(value.base64, 'base64'))
 
 const deeds = {
-  connect({ who, url, options }) {
-    const socket = io(url, { forceNew: true, reconnection: false, ...options })
+  connect({ who, url, options: { namespace = '/', ...options } }) {
+    const socket = io(url + namespace, { forceNew: true, reconnection: false, ...options })
     sockets.set(who, socket)
     socket.on('connect', () => tell({ who, what: 'connect', transport: socket.io.engine.transport.name }))
     socket.on('connect_error', (error) =>
