@@ -58,18 +58,18 @@ def is_for_library(packet: str) -> bool:
 
 
 class Door:
-    """What the door's two applications share. The server belongs to the engine's event loop, and ends with it."""
+    """What the door's two applications share. A server belongs to one run of the engine, and ends with it."""
 
     def __init__(self, engine: Engine = process_engine) -> None:
         self.engine = engine
         self._server: Server | None = None
-        self._loop: object = None
+        self._run: object = None
 
     @property
     def server(self) -> Server:
         """The server of the running engine."""
-        if self._server is None or self._loop is not self.engine.loop:
-            self._loop = self.engine.loop
+        if self._server is None or self._run is not self.engine.hub:
+            self._run = self.engine.hub
             self._server = Server(self.engine)
             self.engine.background(self._server.watch())
         return self._server

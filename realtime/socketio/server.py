@@ -109,14 +109,23 @@ class Server(socketio.AsyncServer):
         return EngineServer
 
     async def watch(self) -> None:
-        """End the clients that do not answer, and those that never say who they are, for as long as the engine runs."""
-        while True:
-            await asyncio.sleep(WATCH_SECONDS)
+        """End the clients that do not answer, and those that never say who they are; with the engine's end, all."""
+        try:
+            while True:
+                await asyncio.sleep(WATCH_SECONDS)
+                for session in list(self.sessions.values()):
+                    if reason := self._overdue(session):
+                        await session.close(reason)
+        finally:
             for session in list(self.sessions.values()):
-                late = session.socket is None and time.monotonic() - session.opened_at > CONNECT_SECONDS
-                pinged_at = session.connection.last_ping
-                if late or (pinged_at and time.time() - pinged_at > PING_TIMEOUT):
-                    await session.close(EndReason.SERVER if late else EndReason.PING_TIMEOUT)
+                await session.close(EndReason.SERVER)
+
+    @staticmethod
+    def _overdue(session: Session) -> EndReason | None:
+        if session.socket is None and time.monotonic() - session.opened_at > CONNECT_SECONDS:
+            return EndReason.SERVER
+        pinged_at = session.connection.last_ping
+        return EndReason.PING_TIMEOUT if pinged_at and time.time() - pinged_at > PING_TIMEOUT else None
 
     # --- Engine.IO ----------------------------------------------------------------------------------------------------
 

@@ -298,6 +298,7 @@ async def test_a_client_that_is_killed(live_server_process: Daphne, people: Peop
     on_ada = await connect(people, live_server_process, ada, transports=POLLING)
     async with Talker(live_server_process, bob) as on_bob:
         await on_ada.say("hello", receiverId=bob.id)
+        await asyncio.sleep(0.5)  # its next poll waits by then
         people.process.kill()
         await people.process.wait()
 
