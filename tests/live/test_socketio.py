@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -403,3 +404,17 @@ async def test_two_processes(daphne: DaphneFactory, redis_server: Redis, people:
             (await client.post("/auth/logout")).raise_for_status()
         assert await on_ada.event("session:end", patience=5) == {"reason": "logout"}
         await on_ada.happens("disconnect", patience=5)
+
+
+async def test_a_poll_that_reaches_the_wrong_process(daphne: DaphneFactory, redis_server: Redis) -> None:
+    """It is told that there is no such connection, upon which a client opens a new one."""
+    one, other = daphne(REDIS_URL=redis_server.url), daphne(REDIS_URL=redis_server.url)
+    query = {"EIO": "4", "transport": "polling"}
+    async with httpx.AsyncClient() as client:
+        opened = await client.get(f"{one.url}/socket.io/", params=query)
+        sid = json.loads(opened.text[1:])["sid"]
+
+        answer = await client.get(f"{other.url}/socket.io/", params={**query, "sid": sid})
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "invalid"
