@@ -32,7 +32,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-_FOR_LIBRARY = re.compile(r"4[01]|[135]\Z|2probe\Z")
+_FOR_LIBRARY = re.compile(r"4[01]|[13]\Z")
 
 
 class OriginNotAllowed(DomainError):
@@ -50,9 +50,9 @@ class BadHandshake(DomainError):
 
 
 def is_for_library(packet: str) -> bool:
-    """Tell whether an Engine.IO packet is python-socketio's: connect, disconnect, pong, close, upgrade or probe.
+    """Tell whether an Engine.IO packet is python-socketio's: connect, disconnect, pong or close.
 
-    Everything else is an event, or nothing that a client sends.
+    Everything else is an event, or part of an upgrade, or nothing that a client sends.
     """
     return _FOR_LIBRARY.match(packet) is not None and len(packet) <= FRAME_BYTES
 

@@ -25,7 +25,7 @@ from chatproject.errors import DomainError, InternalError, body_of, json_error
 from chatproject.middleware import RequestContextMiddleware, refuse_large_bodies
 from realtime.daphne_bounds import INBOUND_LIMIT
 from realtime.socketio.door import BadHandshake, Door, Receive, Scope, Send, door, is_for_library
-from realtime.socketio.session import EndReason, Session
+from realtime.socketio.session import Reason, Session
 from realtime.sockets import CloseCode
 
 log = structlog.get_logger("parley.http")
@@ -91,6 +91,8 @@ class PollingDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         body = await _body(receive)
+        if body is None:
+            return
         gone = asyncio.ensure_future(_disconnect(receive))
         try:
             response = await self._answer(ASGIRequest({**scope, GONE: gone}, BytesIO(body)))
@@ -125,7 +127,7 @@ class PollingDoor:
             return await self._ask(scope, sid)
         session = self._door.server.sessions[sid]
         if request.method in session.requests:
-            await session.close(EndReason.TRANSPORT_ERROR)
+            await session.close(Reason.TRANSPORT_ERROR)
             raise BadHandshake
         session.requests.add(request.method)
         try:
@@ -140,7 +142,7 @@ class PollingDoor:
         answer = asyncio.ensure_future(self._ask(scope, sid))
         await asyncio.wait({answer, scope[GONE]}, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
-            await session.close(EndReason.TRANSPORT_CLOSE)
+            await session.close(Reason.TRANSPORT_CLOSE)
         return await answer
 
     async def _ask(self, scope: Scope, sid: str | None, payload: str = "") -> HttpResponse:
@@ -170,9 +172,10 @@ async def _taken(session: Session, body: bytes) -> str:
     except UnicodeDecodeError:
         raise MalformedPayload from None
     if len(packets) > INBOUND_LIMIT:
-        if session.socket is not None:
-            session.socket.close(CloseCode.FLOOD)
-        raise MalformedPayload
+        if session.socket is None:
+            raise MalformedPayload
+        session.socket.close(CloseCode.FLOOD)  # which its next poll tells it
+        packets = []
     left = []
     for packet in packets:
         if is_for_library(packet):
@@ -182,11 +185,13 @@ async def _taken(session: Session, body: bytes) -> str:
     return SEPARATOR.join(left)
 
 
-async def _body(receive: Receive) -> bytes:
-    """Return the request's body, which `chatproject.body_limit` has bounded."""
+async def _body(receive: Receive) -> bytes | None:
+    """Return the request's body, which `chatproject.body_limit` has bounded; None when the client hangs up."""
     body = b""
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
         body += bytes(message.get("body", b""))
         if not message.get("more_body"):
             return body

@@ -26,7 +26,7 @@ from realtime.daphne_bounds import INBOUND_LIMIT
 from realtime.engine import HEARTBEAT, Engine
 from realtime.socketio import packets
 from realtime.socketio.queue import PacketQueue
-from realtime.socketio.session import EndReason, Session
+from realtime.socketio.session import Reason, Session
 
 log = structlog.get_logger("parley.socket")
 
@@ -41,7 +41,7 @@ CONNECT_SECONDS = 10.0
 """How long a client may take from its handshake to its token."""
 WATCH_SECONDS = 1.0
 
-# The library's own limit is 16, and what is above it is lost without a word.
+# Above its own limit of 16 the library loses a whole request, and answers that all is well.
 Payload.max_decode_packets = INBOUND_LIMIT
 
 
@@ -113,19 +113,18 @@ class Server(socketio.AsyncServer):
         try:
             while True:
                 await asyncio.sleep(WATCH_SECONDS)
-                for session in list(self.sessions.values()):
-                    if reason := self._overdue(session):
-                        await session.close(reason)
+                await self._end_overdue()
         finally:
             for session in list(self.sessions.values()):
-                await session.close(EndReason.SERVER)
+                await session.close(Reason.SERVER_DISCONNECT)
 
-    @staticmethod
-    def _overdue(session: Session) -> EndReason | None:
-        if session.socket is None and time.monotonic() - session.opened_at > CONNECT_SECONDS:
-            return EndReason.SERVER
-        pinged_at = session.connection.last_ping
-        return EndReason.PING_TIMEOUT if pinged_at and time.time() - pinged_at > PING_TIMEOUT else None
+    async def _end_overdue(self) -> None:
+        for session in list(self.sessions.values()):
+            pinged_at = session.connection.last_ping
+            if session.socket is None and time.monotonic() - session.opened_at > CONNECT_SECONDS:
+                await session.close(Reason.SERVER_DISCONNECT)
+            elif pinged_at and time.time() - pinged_at > PING_TIMEOUT:
+                await session.close(Reason.PING_TIMEOUT)
 
     # --- Engine.IO ----------------------------------------------------------------------------------------------------
 
@@ -144,7 +143,7 @@ class Server(socketio.AsyncServer):
         if session is None:  # it has just been ended
             return
         if data == packets.DISCONNECT:
-            await session.close(EndReason.CLIENT)
+            await session.close(Reason.CLIENT_DISCONNECT)
         elif session.was_refused or (session.socket is not None and not data.startswith(f"{packets.CONNECT}/")):
             await session.take(data)
         else:

@@ -11,11 +11,11 @@ import contextvars
 import time
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
-from enum import StrEnum
 from typing import Any
 
 import structlog
 from engineio.async_socket import AsyncSocket
+from engineio.base_server import BaseServer
 from engineio.packet import CLOSE, MESSAGE, NOOP, Packet
 from structlog.contextvars import bind_contextvars
 
@@ -33,15 +33,8 @@ log = structlog.get_logger("parley.socket")
 CLOSE_EVENT = "socket:close"
 """What a close frame says, as an event: `{code, reason}`. Polling has no close frame."""
 
-
-class EndReason(StrEnum):
-    """Why python-engineio says that a client is gone."""
-
-    CLIENT = "client disconnect"
-    SERVER = "server disconnect"
-    PING_TIMEOUT = "ping timeout"
-    TRANSPORT_CLOSE = "transport close"
-    TRANSPORT_ERROR = "transport error"
+Reason = BaseServer.reason
+"""Why python-engineio says that a client is gone."""
 
 
 class Session:
@@ -76,7 +69,7 @@ class Session:
         if isinstance(packet, bytes) and self._attachments:
             self._attachments -= 1  # of an event that was refused
         elif self.socket is None:
-            await self.close(EndReason.SERVER)  # nothing but a connect can come first
+            await self.close(Reason.SERVER_DISCONNECT)  # nothing but a connect can come first
         else:
             self._attachments = packets.attachments_of(packet) if isinstance(packet, str) else 0
             await self._inbox.put(packet)
@@ -140,13 +133,13 @@ class Session:
                 # Behind, not beside: a client that polls drops the events that come in one answer with the close.
                 self._queue.put_nowait(None if self.connection.upgraded else Packet(CLOSE))
                 await self._queue.join()
-        await self.close(EndReason.SERVER)
+        await self.close(Reason.SERVER_DISCONNECT)
 
     # --- End ----------------------------------------------------------------------------------------------------------
 
-    async def close(self, reason: EndReason) -> None:
+    async def close(self, reason: str) -> None:
         """End the client's connection at once, whoever asks for it."""
-        await self.connection.close(wait=False, abort=True, reason=str(reason))
+        await self.connection.close(wait=False, abort=True, reason=reason)
 
     async def left(self, reason: str) -> None:
         """Let the socket go: python-engineio has seen the end. What waits for it is woken, and frames are finished."""
@@ -157,8 +150,10 @@ class Session:
         if socket is None:
             return
         socket.outbox.abandon()
-        if self._worker is not None:
-            await asyncio.wait([self._worker])
-        self._engine.leave(socket)
-        code = self.close_code or (1000 if reason == EndReason.CLIENT else 1006)
-        log.info("socket.closed", user_id=str(socket.user_id), code=int(code), socket=socket.id)
+        try:
+            if self._worker is not None:
+                await asyncio.wait([self._worker])
+        finally:
+            self._engine.leave(socket)
+            code = self.close_code or (1000 if reason == Reason.CLIENT_DISCONNECT else 1006)
+            log.info("socket.closed", user_id=str(socket.user_id), code=int(code), socket=socket.id)

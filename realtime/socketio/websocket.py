@@ -7,11 +7,13 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from chatproject.errors import DomainError
-from realtime.socketio.door import Door, Receive, Scope, Send, door, is_for_library
+from realtime.socketio.door import BadHandshake, Door, Receive, Scope, Send, door, is_for_library
 from realtime.socketio.server import SESSION
 from realtime.socketio.session import Session
 from realtime.sockets import CloseCode
 
+UPGRADE = frozenset({"2probe", "5"})
+"""The packets of an upgrade."""
 UPGRADE_SECONDS = 10.0
 """How long an upgrade may take; until then events wait."""
 
@@ -41,7 +43,7 @@ class Wire:
                     session.close_code = int(message.get("code") or 1005)
             elif message["type"] == "websocket.receive" and session is not None:
                 text = message.get("text")
-                if text is None or not is_for_library(text):
+                if text is None or not (is_for_library(text) or text in UPGRADE):
                     await session.take(b"" if text is None else text.removeprefix("4"))
                     continue
             return message
@@ -83,7 +85,7 @@ class WebSocketDoor:
             scope, sid = await self._door.knock(scope)
             session = None if sid is None else self._door.server.sessions[sid]
             if session is not None and (session.connection.upgrading or session.connection.upgraded):
-                raise DomainError
+                raise BadHandshake
         except DomainError:
             await receive()
             await send({"type": "websocket.close"})

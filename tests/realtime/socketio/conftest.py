@@ -8,7 +8,7 @@ import pytest
 
 from realtime.engine import Engine
 from realtime.socketio.door import door
-from realtime.socketio.session import EndReason
+from realtime.socketio.session import Reason
 
 
 @pytest.fixture
@@ -17,4 +17,4 @@ async def served(live: Engine) -> AsyncIterator[None]:
     yield
     if live.loop is not None:
         for session in list(door.server.sessions.values()):
-            await session.close(EndReason.SERVER)
+            await session.close(Reason.SERVER_DISCONNECT)

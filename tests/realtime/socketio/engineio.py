@@ -53,6 +53,7 @@ class Request:
         headers: Headers = (),
         address: str = "192.0.2.1",
         scheme: str = "http",
+        app: Any = application,
     ) -> None:
         length = [] if body is None else [(b"content-length", str(len(body)).encode())]
         scope = {
@@ -66,7 +67,7 @@ class Request:
             "scheme": scheme,
         }
         self._body = body or b""
-        self._talk = ApplicationCommunicator(application, scope)
+        self._talk = ApplicationCommunicator(app, scope)
 
     async def begin(self) -> Request:
         """Send it."""

@@ -18,6 +18,7 @@ from realtime.daphne_bounds import INBOUND_LIMIT
 from realtime.engine import Engine
 from realtime.socketio import server
 from realtime.socketio.door import door
+from realtime.socketio.polling import PollingDoor
 from tests.realtime.client import Client
 from tests.realtime.conftest import Connect, Person, until
 from tests.realtime.socketio.engineio import Request, ask, handshake, polling
@@ -161,6 +162,21 @@ async def test_security_headers() -> None:
     assert (await ask("GET")).headers["cache-control"] == "no-store"
 
 
+async def test_https(settings: Any, ada: Person) -> None:
+    """Where it is demanded it is demanded here too, and a host that is not ours gets no redirect."""
+    settings.SECURE_SSL_REDIRECT, settings.SECURE_HSTS_SECONDS = True, 60
+    app = PollingDoor()
+
+    redirected, served = [await ask("GET", app=app, scheme=scheme) for scheme in ("http", "https")]
+    settings.ALLOWED_HOSTS = ["chat.example.org"]
+    stranger = await ask("GET", app=app)
+
+    assert redirected.headers["location"].startswith("https://testserver/socket.io/?EIO=4")
+    assert (redirected.status, served.status, stranger.status) == (301, 200, 400)
+    assert served.headers["strict-transport-security"].startswith("max-age=60")
+    assert stranger.code == "invalid"
+
+
 async def test_origins(settings: Any, ada: Person) -> None:
     """Pages of ours and of the allow-list; the second ones by CORS. Others get nothing at all."""
     settings.CORS_ALLOWED_ORIGINS = ["https://app.example.net"]
@@ -231,9 +247,9 @@ async def test_a_client_that_hangs_up(ada: Person, bob: Person, chat: Chat, conn
 
 
 @pytest.mark.parametrize("body", [b"\xff", b"42[\xc3", b"3\x1e" * INBOUND_LIMIT])
-async def test_a_body_that_is_no_payload(ada: Person, body: bytes) -> None:
+async def test_a_body_that_is_no_payload(body: bytes) -> None:
     """It is refused whole."""
-    client = await polling(ada)
+    client = await handshake()
 
     answer = await ask("POST", client.query, body=body)
 
@@ -241,10 +257,10 @@ async def test_a_body_that_is_no_payload(ada: Person, body: bytes) -> None:
 
 
 async def test_too_many_packets(ada: Person) -> None:
-    """They end the client with 4429."""
+    """They end the client with 4429, which its next poll tells it."""
     client = await polling(ada)
 
-    await client.post(*['42["ping"]'] * (INBOUND_LIMIT + 1))
+    assert (await client.post(*['42["ping"]'] * (INBOUND_LIMIT + 1))).status == 200
 
     assert json.loads((await client.until('42["socket:close"'))[2:])[1] == {"code": 4429, "reason": "flood"}
 
@@ -259,7 +275,26 @@ async def test_a_body_that_is_too_large(ada: Person) -> None:
 
 
 @pytest.mark.parametrize(
-    "packet", ["", "x", "4", "2", "6", "7", "0{}", "43[1]", "44{}", "46-[]", "41/x,", "bAAEC", "b!", "40{}", "3probe"]
+    "packet",
+    [
+        "",
+        "x",
+        "4",
+        "2",
+        "6",
+        "7",
+        "0{}",
+        "43[1]",
+        "44{}",
+        "46-[]",
+        "41/x,",
+        "bAAEC",
+        "b!",
+        "40{}",
+        "3probe",
+        "2probe",
+        "5",
+    ],
 )
 async def test_packets_that_are_none(ada: Person, packet: str) -> None:
     """Each gets an error, and what comes with it is handled."""
@@ -283,6 +318,47 @@ async def test_the_packets_of_a_refused_binary_event(ada: Person) -> None:
     assert await client.until("438") == "438[{}]"
     assert '"malformed_json"' in await client.until("437")
     assert [packet for packet in client.packets if "error" in packet] == []
+
+
+async def test_packets_behind_a_close(ada: Person) -> None:
+    """They are too late, and nothing unexpected is logged."""
+    client = await polling(ada)
+
+    with structlog.testing.capture_logs() as lines:
+        answer = await client.post("1", "3", "1", "41", "40{}", "2probe", '42["ping"]')
+
+    assert answer.status == 200
+    assert [line for line in lines if line["log_level"] in ("warning", "error")] == []
+
+
+async def test_a_client_that_hangs_up_while_it_sends() -> None:
+    """Half a body is none, and there is nobody to answer."""
+    sent: list[object] = []
+    parts = [{"type": "http.request", "body": b'42["pi', "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive() -> Any:
+        return parts.pop(0)
+
+    async def send(message: object) -> None:
+        sent.append(message)
+
+    await PollingDoor()({"type": "http", "method": "POST", "path": "/socket.io/", "headers": []}, receive, send)
+
+    assert (parts, sent) == ([], [])
+
+
+async def test_a_bug_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is answered in the one error shape, and logged with its traceback."""
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("nobody expected this")
+
+    monkeypatch.setattr(door.server, "handle_request", broken)
+    with structlog.testing.capture_logs() as lines:
+        answer = await ask("GET")
+
+    assert (answer.status, answer.code) == (500, "internal_error")
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["http.failed"]
 
 
 # --- Ends -------------------------------------------------------------------------------------------------------------
@@ -354,11 +430,11 @@ async def test_the_end_of_the_engine(live: Engine, ada: Person) -> None:
     polls = [await one.poll() for one in (client, nobody)]
 
     stopping = asyncio.ensure_future(live.stop())
-    told = (await polls[0].answer()).body
+    told = (await polls[0].answer()).packets
     last = (await (await client.poll()).answer()).packets
     await stopping
 
-    assert told == '42["socket:close",{"code":1012,"reason":"restarting"}]'
+    assert told[-1] == '42["socket:close",{"code":1012,"reason":"restarting"}]'
     assert last[0] == "1"
     assert (await polls[1].answer()).status == 200
     live.start()
