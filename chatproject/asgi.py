@@ -16,13 +16,13 @@ from channels.routing import ProtocolTypeRouter  # noqa: E402  Django has to be 
 from chatproject.body_limit import BodyLimit  # noqa: E402
 from realtime import autobahn_costs, daphne_bounds  # noqa: E402
 from realtime.engine import engine  # noqa: E402
-from realtime.routing import websocket_application  # noqa: E402
+from realtime.routing import http_application, websocket_application  # noqa: E402
 
 daphne_bounds.install(on_shutdown=engine.stop)
 autobahn_costs.install()
 
 _by_protocol = ProtocolTypeRouter(
-    {"http": BodyLimit(django_application), "websocket": websocket_application}  # type: ignore[arg-type]
+    {"http": BodyLimit(http_application(django_application)), "websocket": websocket_application}  # type: ignore[arg-type]
 )
 
 

@@ -13,17 +13,13 @@ import structlog
 from channels.consumer import AsyncConsumer
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from realtime.catalogue import Told
+from realtime import doors
 from realtime.daphne_bounds import BACKLOG
-from realtime.dispatch import handle
-from realtime.engine import HEARTBEAT, Engine
+from realtime.engine import Engine
 from realtime.engine import engine as process_engine
 from realtime.sockets import CloseCode, Socket
 
 log = structlog.get_logger("parley.socket")
-
-PENDING_SENDS = 64
-"""Messages of one socket under way to the database; its next frame waits for a commit."""
 
 
 class ChatConsumer(AsyncConsumer):
@@ -53,23 +49,11 @@ class ChatConsumer(AsyncConsumer):
         log.info("socket.opened", user_id=str(socket.user_id), address=scope["address"])
         code: int | None = None
         try:
-            await self._greet(socket)
+            await doors.greet(self.engine, socket)
             code = await self._serve(socket, receive)
         finally:
             self.engine.leave(socket)
             log.info("socket.closed", user_id=str(socket.user_id), code=int(socket.closing or code or 1006))
-
-    async def _greet(self, socket: Socket) -> None:
-        socket.push_event(
-            Told.HELLO,
-            {
-                "userId": str(socket.user_id),
-                "sessionId": str(socket.session_id),
-                "expiresIn": socket.expires_in,
-                "heartbeat": int(HEARTBEAT),
-            },
-        )
-        await self.engine.join(socket)
 
     async def _serve(self, socket: Socket, receive: Any) -> int:
         """Answer frames one after the other and return the code of the end."""
@@ -77,12 +61,8 @@ class ChatConsumer(AsyncConsumer):
             message = await receive()
             if message["type"] == "websocket.disconnect":
                 return int(message.get("code") or 1005)
-            if socket.closing is not None:
-                continue
-            while socket.pending_sends >= PENDING_SENDS:
-                await self.engine.batcher.committed()
             text = message.get("text")
-            await handle(self.engine, socket, message.get("bytes") or b"" if text is None else text)
+            await doors.take(self.engine, socket, message.get("bytes") or b"" if text is None else text)
 
 
 class NoSuchPath(AsyncConsumer):

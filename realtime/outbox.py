@@ -46,8 +46,10 @@ class Outbox:
         self._put({"type": "websocket.send", "text": text})
 
     def close(self, code: int, reason: str = "") -> None:
-        """Send the close frame after what is queued; nothing goes out behind it."""
-        if not self._closed:
+        """Send the close frame after what is queued; nothing goes out behind it. A full queue is not waited for."""
+        if len(self._queue) >= QUEUED_FRAMES:
+            self.cut(code, reason)
+        elif not self._closed:
             self._put({"type": "websocket.close", "code": int(code), "reason": reason})
             self._closed = True
 

@@ -160,6 +160,22 @@ async def test_the_close_goes_after_what_is_queued() -> None:
     assert server.closes == [(4401, "unauthenticated")]
 
 
+async def test_the_close_does_not_wait_behind_a_full_queue() -> None:
+    """A peer that does not read is closed all the same."""
+    server = Server()
+    socket = make_socket(server.send)
+    server.gate.clear()
+    for number in range(QUEUED_FRAMES + 1):
+        socket.push(str(number))
+
+    socket.close(CloseCode.UNAUTHENTICATED)
+    server.gate.set()
+    await until(lambda: server.closes)
+
+    assert server.closes == [(4401, "unauthenticated")]
+    assert server.texts == []
+
+
 @pytest.mark.parametrize("error", [ConnectionResetError(), RuntimeError("closed")], ids=["gone", "broken"])
 @pytest.mark.parametrize("waits", [False, True])
 async def test_a_send_that_fails_ends_this_socket_only(error: Exception, waits: bool) -> None:
