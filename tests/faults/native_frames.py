@@ -1,13 +1,16 @@
-"""What strangers send through the native door: strategies for frames, for bytes that are none, and for handshakes."""
+"""The native door: a client for strange frames, and strategies for these, for mere bytes and for handshakes."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections import Counter
+from typing import Any, Self
 
 from hypothesis import strategies as st
 
-from tests.live.clients import CLOSE, PING, TEXT, masked_frame
+from tests.faults.fuzzing import Attempt, Wire, judged
+from tests.live.clients import CLOSE, PING, TEXT, Account, bare_socket, masked_frame
+from tests.live.server import Daphne
 
 BINARY = 2
 EVENTS = (
@@ -43,17 +46,6 @@ TEXTS = (
 )
 DEEP = (100, 1_000, 100_000)
 LARGE = (64 * 1024, 300_000, 1024 * 1024, 1024 * 1024 + 1)
-
-
-class Attempt:
-    """A message's payload, and the bytes by which it is sent; no dataclass, which hypothesis would show in full."""
-
-    def __init__(self, payload: bytes, sent: bytes) -> None:
-        self.payload, self.sent = payload, sent
-
-    def __repr__(self) -> str:
-        """Show the beginning: the whole could be a mebibyte."""
-        return f"Attempt({len(self.payload)} bytes, {self.payload[:200]!r}, {len(self.sent)} sent, {self.sent[:40]!r})"
 
 
 def scalars(known: tuple[str, ...]) -> st.SearchStrategy[Any]:
@@ -274,3 +266,59 @@ def handshakes() -> st.SearchStrategy[bytes]:
         st.one_of(st.none(), st.sampled_from(list(good))),
     )
     return st.one_of(*[request] * 6, st.binary(max_size=60).map(lambda junk: junk + b"\r\n\r\n"))
+
+
+# --- The client ---
+
+SENTINEL = b'{"event":"ping","id":"sentinel"}'
+
+
+def may_stay_silent(payload: bytes) -> bool:
+    """Tell whether this is a good frame without an id, which gets no ack: such a frame is none of those we count."""
+    try:
+        frame = json.loads(payload)
+    except RecursionError:
+        return True
+    except ValueError:
+        return False
+    return isinstance(frame, dict) and frame.get("event") in EVENTS and frame.get("id") is None
+
+
+class Native:
+    """The native door, through which frames go one after the other; a close is followed by a new connection."""
+
+    def __init__(self, server: Daphne, account: Account) -> None:
+        self.server, self.account = server, account
+        self.wire: Wire | None = None
+        self.answers: Counter[Any] = Counter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.wire is not None:
+            self.wire.connection.close()
+            self.wire = None
+
+    def attempt(self, attempt: Attempt) -> None:
+        """Send a message and a ping behind it, and wait until both are answered or the socket is closed."""
+        if self.wire is None:
+            self.wire = Wire(bare_socket(self.server, self.account, receive_buffer=64 * 1024))
+        self.wire.connection.sendall(attempt.sent + masked_frame(SENTINEL))
+        answered, settled = may_stay_silent(attempt.payload), False
+        for opcode, text in self.wire.frames():
+            if opcode == CLOSE:
+                self.answers[judged(int.from_bytes(text[:2], "big"))] += 1
+                self.__exit__()
+                return
+            if opcode != 1:
+                continue
+            frame = json.loads(text)
+            if frame.get("ack") == "sentinel":
+                settled = True
+            elif "ack" in frame or frame.get("event") == "error":
+                self.answers[judged(frame["error"]["code"] if "error" in frame else "ok")] += 1
+                answered = True
+            if answered and settled:
+                return
+        raise AssertionError("The connection ended without a close.")
