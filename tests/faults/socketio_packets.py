@@ -45,7 +45,7 @@ HEADS = (
         b"43/x,1",
         b"461-3",
     ),
-    *(b"40", b"40/x,", b"41", b"41/x,", b"44", b"47", b"4", b"3", b"2", b"6", b"9", b"b", b"", b"2probe", b"0"),
+    *(b"40", b"40/x,", b"41", b"1", b"41/x,", b"44", b"47", b"4", b"3", b"2", b"6", b"9", b"b", b"", b"2probe", b"0"),
 )
 LARGE = (64 * 1024, 140_000, 1024 * 1024)
 
@@ -104,12 +104,17 @@ def messages(known: tuple[str, ...]) -> st.SearchStrategy[Attempt]:
 def bodies(known: tuple[str, ...]) -> st.SearchStrategy[Attempt]:
     """Return bodies of polling clients: some packets, or what is none, or more than a request may hold."""
     packet = packets(known)
-    alone = packet.map(lambda one: Attempt(one, one))
-    several = st.lists(packet, min_size=2, max_size=4).map(SEPARATOR.join).map(lambda body: Attempt(b"", body))
-    large = st.sampled_from((SEPARATOR * 3_000, b"42" + b"x" * 140_000, PING * 3_000)).map(
-        lambda body: Attempt(b"", body)
-    )
-    return st.integers(0, 60).flatmap(lambda dice: large if dice == 60 else several if dice % 4 == 0 else alone)
+    several = st.lists(packet, min_size=2, max_size=4).map(SEPARATOR.join)
+    large = st.sampled_from((SEPARATOR * 3_000, b"42" + b"x" * 140_000, b'421["ping",{"x":"' + b"x" * 70_000 + b'"}]'))
+    sizes, shapes = st.integers(0, 40), st.integers(0, 3)
+
+    @st.composite
+    def body(draw: st.DrawFn) -> Attempt:
+        small = packet if draw(shapes) else several
+        sent = draw(large if draw(sizes) == 40 else small)
+        return Attempt(sent, sent)
+
+    return body()
 
 
 def is_answered(packet: str) -> str | None:

@@ -284,6 +284,8 @@ HISTORIES = int(os.environ.get("TEST_HISTORIES", "8"))
 ACTIONS = st.tuples(st.integers(0, 14), st.integers(0, 3), st.integers(0, 3), st.integers(0, 12))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(60 + 30 * HISTORIES)
 @settings(max_examples=HISTORIES, deadline=None, phases=(Phase.generate,), suppress_health_check=list(HealthCheck))
 @given(
     history=st.lists(ACTIONS, min_size=1, max_size=25),
