@@ -74,7 +74,7 @@ lint: .venv/installed-dev ## Check style, types and the direction of imports
 test-web: web/node_modules/.package-lock.json ## Test the web client
 	cd web && npm run typecheck && npm run lint && npm test
 
-test-python: .venv/installed-dev web ## Test the server, end to end and in a browser too
+test-python: .venv/installed-dev web tests/live/socketio/node_modules/.package-lock.json ## Test the server, end to end and in a browser too
 	$(BIN)/pytest -n auto --dist loadfile --cov $(PYTEST_ARGS)
 
 bench: .venv/installed-bench ## Compare Parley with its peers and write bench/report.md (BENCH_ARGS=--quick for a look)
@@ -146,6 +146,12 @@ web/node_modules/.package-lock.json: .make/web-lock
 	@cd web && npm ci --no-audit --no-fund --loglevel error
 	@touch $@
 
+# The client that the Socket.IO door is tested with.
+tests/live/socketio/node_modules/.package-lock.json: .make/socketio-lock
+	@echo "Installing socket.io-client"
+	@cd tests/live/socketio && npm ci --no-audit --no-fund --loglevel error
+	@touch $@
+
 # --- Stamps -----------------------------------------------------------------------------------------------------------
 # A stamp holds the checksums of files. It changes only when their content does, whatever their times say.
 
@@ -153,9 +159,10 @@ web/node_modules/.package-lock.json: .make/web-lock
 .make/requirements-dev: FILES = requirements-dev.txt
 .make/requirements-bench: FILES = bench/requirements.txt
 .make/web-lock: FILES = web/package-lock.json
+.make/socketio-lock: FILES = tests/live/socketio/package-lock.json
 .make/web: FILES = $$(find web \( -name node_modules -o -name dist -o -name coverage \) -prune -o -type f -print | LC_ALL=C sort)
 
-.make/requirements .make/requirements-dev .make/requirements-bench .make/web-lock .make/web: FORCE
+.make/requirements .make/requirements-dev .make/requirements-bench .make/web-lock .make/socketio-lock .make/web: FORCE
 	@mkdir -p .make && cksum $(FILES) > $@.new
 	@if cmp -s $@ $@.new; then rm $@.new; else mv $@.new $@; fi
 
@@ -163,5 +170,5 @@ web/node_modules/.package-lock.json: .make/web-lock
 
 clean: ## Remove everything that was installed or built; data stays
 	rm -rf .venv .make .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage .coverage.* staticfiles
-	rm -rf web/node_modules web/dist bench/peers/express/node_modules
+	rm -rf web/node_modules web/dist tests/live/socketio/node_modules bench/peers/express/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -72,6 +72,8 @@ class User(AbstractBaseUser, PermissionsMixin):
         max_length=8, choices=Status.choices, default=Status.ONLINE, db_column="chosenStatus"
     )
     last_seen = models.DateTimeField(null=True, blank=True, db_column="lastSeen")
+    shown_at = models.DateTimeField(null=True, blank=True, db_index=True, db_column="shownAt")
+    """When what they show last changed."""
     is_active = models.BooleanField(default=True, db_column="isActive")
     is_staff = models.BooleanField(default=False, db_column="isStaff")
     date_joined = models.DateTimeField(default=timezone.now, db_column="createdAt")

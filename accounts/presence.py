@@ -14,12 +14,19 @@ from chatproject import db
 
 CHUNK = 500
 LAPSED_AT_ONCE = 500
+SHOWN_AT_ONCE = 2_000
 
 
 @db.transactional()
-def record(*, user_id: UUID, status: Status | str, now: datetime) -> None:
-    """Note what somebody shows from now (aware) on."""
-    User.objects.filter(pk=user_id).update(status=status, last_seen=now)
+def record(*, user_id: UUID, status: Status | str, now: datetime, changed: bool = True) -> None:
+    """Note what somebody shows from now (aware) on, and whether it is something else than before."""
+    times = {"last_seen": now, "shown_at": now} if changed else {"last_seen": now}
+    User.objects.filter(pk=user_id).update(status=status, **times)
+
+
+def shown_since(*, moment: datetime) -> list[User]:
+    """Return some of those who show something else than before the moment (aware)."""
+    return list(User.objects.filter(shown_at__gte=moment).order_by("-shown_at")[:SHOWN_AT_ONCE])
 
 
 def renew(*, user_ids: Collection[UUID], now: datetime) -> None:

@@ -17,7 +17,7 @@ from channels.routing import ProtocolTypeRouter  # noqa: E402  Django has to be 
 from chatproject.body_limit import BodyLimit  # noqa: E402
 from realtime import daphne_bounds  # noqa: E402
 from realtime.engine import engine  # noqa: E402
-from realtime.routing import websocket_application  # noqa: E402
+from realtime.routing import http_application, websocket_application  # noqa: E402
 
 COLLECT_AFTER = 20_000
 """New objects after which the garbage collector looks for cycles among them."""
@@ -30,7 +30,7 @@ gc.freeze()
 gc.set_threshold(COLLECT_AFTER, 20, 20)
 
 _by_protocol = ProtocolTypeRouter(
-    {"http": BodyLimit(django_application), "websocket": websocket_application}  # type: ignore[arg-type]
+    {"http": BodyLimit(http_application(django_application)), "websocket": websocket_application}  # type: ignore[arg-type]
 )
 
 

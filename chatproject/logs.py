@@ -83,5 +83,8 @@ def configure(*, log_format: str, level: str, cache_loggers: bool = True) -> dic
             "django.request": {"level": "ERROR"},
             "daphne": {"level": "WARNING"},
             "daphne.server": {"level": "ERROR"},
+            # Below that they write down what people send. A level of their own also keeps them from adding a handler.
+            "engineio.server": {"level": "ERROR"},
+            "socketio.server": {"level": "ERROR"},
         },
     }

@@ -21,7 +21,7 @@ from chatproject.ids import uuid7
 log = structlog.get_logger("parley.http")
 
 _ACCEPTABLE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-QUIET_PATHS = frozenset({"/healthz", "/readyz"})
+QUIET_PATHS = frozenset({"/healthz", "/readyz", "/socket.io/"})
 
 
 def new_request_id(offered: str | None) -> str:

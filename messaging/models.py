@@ -94,15 +94,37 @@ class Membership(models.Model):
     role = models.CharField(max_length=6, choices=Role.choices, default=Role.MEMBER)
     delivered_seq = models.BigIntegerField(default=0, db_column="deliveredSeq")
     read_seq = models.BigIntegerField(default=0, db_column="readSeq")
+    marked_at = models.DateTimeField(default=timezone.now, db_column="markedAt")
+    """When a watermark last grew: receipts have no number by which their loss would be seen."""
     joined_at = models.DateTimeField(default=timezone.now, db_column="joinedAt")
 
     class Meta:
         db_table = "memberships"
         constraints = (models.UniqueConstraint(fields=["chat", "user"], name="memberships_chat_user_unique"),)
-        indexes = (MongoIndex(fields=["chat", "user"], name="memberships_chat_user"),)
+        indexes = (
+            MongoIndex(fields=["chat", "user"], name="memberships_chat_user"),
+            models.Index(fields=["marked_at"], name="memberships_marked_at"),
+        )
 
     def __str__(self) -> str:
         return f"{self.user_id} in {self.chat_id}"
+
+
+class Departure(models.Model):
+    """Somebody's end as a member, kept for a while: who has gone is told again, since no number of theirs goes on."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False, db_column="_id")
+    chat_id = models.UUIDField(db_column="chatId")
+    user_id = models.UUIDField(db_column="userId")
+    rev = models.BigIntegerField()
+    departed_at = models.DateTimeField(default=timezone.now, db_column="departedAt")
+
+    class Meta:
+        db_table = "departures"
+        indexes = (models.Index(fields=["departed_at"], name="departures_departed_at"),)
+
+    def __str__(self) -> str:
+        return f"{self.user_id} gone from {self.chat_id}"
 
 
 class MessageType(models.TextChoices):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from django.db.models import Count, Q
 from chatproject import ids
 from chatproject.errors import DomainError
 from messaging import keys
-from messaging.models import Chat, Membership, Message, MessageType
+from messaging.models import Chat, Departure, Membership, Message, MessageType
 
 UNREAD_CAP = 999
 UNREAD_WINDOW = 2 * UNREAD_CAP
@@ -83,6 +83,16 @@ class InboxEntry:
     unread_count: int
 
 
+@dataclass(slots=True, kw_only=True)
+class Standing:
+    """Where a chat stands. `marks` is the sum of the members' watermarks, which only grow: it tells of each change."""
+
+    chat_id: UUID
+    rev: int
+    marks: int = 0
+    members: list[UUID] = field(default_factory=list)
+
+
 def chat_for_member(*, chat_id: UUID, user_id: UUID) -> Chat:
     """Return the chat. Raises `ChatNotFound`."""
     if not Membership.objects.filter(chat_id=chat_id, user_id=user_id).exists():
@@ -146,6 +156,19 @@ def member_ids_of_chats(*, chat_ids: Iterable[UUID]) -> dict[UUID, tuple[UUID, .
     return {chat_id: tuple(user_ids) for chat_id, user_ids in found.items()}
 
 
+def peer_ids_of(*, user_ids: Collection[UUID]) -> dict[UUID, tuple[UUID, ...]]:
+    """Return `peer_ids` of many people, with two queries."""
+    own: dict[UUID, list[UUID]] = defaultdict(list)
+    rows = Membership.objects.filter(user_id__in=list(user_ids)).values_list("user_id", "chat_id")
+    for user_id, chat_id in rows:
+        own[user_id].append(chat_id)
+    members = member_ids_of_chats(chat_ids={chat_id for chat_ids in own.values() for chat_id in chat_ids})
+    return {
+        user_id: tuple({one for chat_id in chat_ids for one in members.get(chat_id, ())} - {user_id})
+        for user_id, chat_ids in own.items()
+    }
+
+
 def peer_ids(*, user_id: UUID) -> tuple[UUID, ...]:
     """Return everybody who shares a chat with this person: the audience of their presence."""
     chat_ids = list(Membership.objects.filter(user_id=user_id).values_list("chat_id", flat=True))
@@ -159,9 +182,23 @@ def revs(*, user_id: UUID) -> dict[UUID, int]:
     return dict(Chat.objects.filter(id__in=chat_ids).values_list("id", "counter"))
 
 
-def revs_changed_since(*, moment: datetime) -> dict[UUID, int]:
-    """Return the counter of every chat that changed after the moment, whoever is in it."""
-    return dict(Chat.objects.filter(changed_at__gte=moment).values_list("id", "counter"))
+def standings_since(*, moment: datetime) -> list[Standing]:
+    """Return where every chat stands that changed after the moment, by a number or by a receipt, whoever is in it."""
+    marked = Membership.objects.filter(marked_at__gte=moment).values_list("chat_id", flat=True)
+    chats = Chat.objects.filter(Q(changed_at__gte=moment) | Q(id__in=list(set(marked))))
+    found = {chat_id: Standing(chat_id=chat_id, rev=rev) for chat_id, rev in chats.values_list("id", "counter")}
+    rows = Membership.objects.filter(chat_id__in=list(found))
+    for chat_id, user_id, delivered, read in rows.values_list("chat_id", "user_id", "delivered_seq", "read_seq"):
+        found[chat_id].marks += delivered + read
+        found[chat_id].members.append(user_id)
+    return list(found.values())
+
+
+def departures_since(*, moment: datetime) -> list[Departure]:
+    """Return the memberships that ended after the moment, but for those of people who are members again."""
+    gone = list(Departure.objects.filter(departed_at__gte=moment).order_by("departed_at"))
+    members = member_ids_of_chats(chat_ids={one.chat_id for one in gone})
+    return [one for one in gone if one.user_id not in members.get(one.chat_id, ())]
 
 
 def history(*, chat_id: UUID, user_id: UUID, before: int | None, limit: int) -> Page:

@@ -14,12 +14,12 @@ import structlog
 from channels.consumer import AsyncConsumer
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
-from realtime.catalogue import Told
-from realtime.dispatch import PENDING_SENDS, handle, handle_at_once
-from realtime.engine import HEARTBEAT, Engine
+from realtime import doors
+from realtime.dispatch import handle_at_once
+from realtime.engine import Engine
 from realtime.engine import engine as process_engine
-from realtime.outbox import WIRE
 from realtime.sockets import CloseCode, Socket
+from realtime.wire import WIRE
 
 log = structlog.get_logger("parley.socket")
 
@@ -45,7 +45,7 @@ class ChatConsumer(AsyncConsumer):
             session_id=principal.session_id,
             expires_at=principal.expires_at,
             send=send,
-            wire=wire,
+            **({} if wire is None else {"backlog": wire.backlog, "write": wire.write}),
         )
         clear_contextvars()
         bind_contextvars(socket=socket.id)
@@ -54,7 +54,7 @@ class ChatConsumer(AsyncConsumer):
         del principal
         code: int | None = None
         try:
-            await self._greet(socket)
+            await doors.greet(self.engine, socket)
             if wire is not None:
                 wire.take = partial(handle_at_once, self.engine, socket)
             code = await self._serve(socket, receive)
@@ -64,32 +64,14 @@ class ChatConsumer(AsyncConsumer):
             self.engine.leave(socket)
             log.info("socket.closed", user_id=str(socket.user_id), code=int(socket.closing or code or 1006))
 
-    async def _greet(self, socket: Socket) -> None:
-        socket.push_event(
-            Told.HELLO,
-            {
-                "userId": str(socket.user_id),
-                "sessionId": str(socket.session_id),
-                "expiresIn": socket.expires_in,
-                "heartbeat": int(HEARTBEAT),
-            },
-        )
-        await self.engine.join(socket)
-
     async def _serve(self, socket: Socket, receive: Any) -> int:
         """Answer frames one after the other and return the code of the end."""
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect":
                 return int(message.get("code") or 1005)
-            if socket.closing is not None:
-                continue
-            socket.busy = True
-            while socket.pending_sends >= PENDING_SENDS:
-                await self.engine.batcher.committed()
             text = message.get("text")
-            await handle(self.engine, socket, message.get("bytes") or b"" if text is None else text)
-            socket.busy = False
+            await doors.take(self.engine, socket, message.get("bytes") or b"" if text is None else text)
 
 
 class NoSuchPath(AsyncConsumer):

@@ -1,14 +1,16 @@
 """Bounds what Daphne 4 would buffer without end. With `realtime.daphne_wire` it is all that knows Daphne from inside.
 
-Daphne writes to a peer that does not read until memory is gone, queues inbound frames as fast as they come, and takes a
-whole request body before the application sees the request. Here a socket's reading pauses while its frames wait to be
-handled, a socket that still overruns its bounds is closed with a named code, a body beyond every limit is refused while
-it arrives, and an answer is written as fast as it is read. On another ASGI server this module does nothing.
+Daphne writes to a peer that does not read until memory is gone, queues inbound frames as fast as they come, answers
+pings whether or not the answers are read, and takes a whole request body before the application sees the request. Here
+a socket's reading pauses while its frames wait to be handled, a socket that still overruns its bounds is closed with a
+named code, a head that does not end and a body beyond every limit are refused while they arrive, and an answer is
+written as fast as it is read. On another ASGI server this module does nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket as sockets
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -17,17 +19,26 @@ from typing import Any
 import structlog
 from daphne import http_protocol, server, ws_protocol
 from twisted.internet.defer import Deferred
+from twisted.web import http
 
 from chatproject.body_limit import KIB, UPLOADS
 from realtime.daphne_memory import Inbox, LeanSocket
 from realtime.daphne_wire import OUTBOUND_BYTES, unsent_bytes
-from realtime.outbox import WIRE
 from realtime.sockets import CloseCode
+from realtime.wire import WIRE
 
 INBOUND_FRAMES = 64
 """Frames waiting to be handled at which reading pauses."""
 INBOUND_LIMIT = 1024
 """Frames waiting at which the socket is closed: one read can bring more than the pause can stop."""
+MESSAGE_PIECES = 1024
+"""Pieces in which one message may come, by its fragments or by the network: each takes much more memory than a byte."""
+CONTROL_FRAMES = 64
+"""Pings and pongs that may come within a second; answering more would hold up everybody else."""
+KERNEL_BYTES = 128 * KIB
+"""What the kernel may hold for a socket besides; it doubles this, and left alone goes up to megabytes."""
+CLOSING_SECONDS = 5.0
+"""How long a peer that has said good-bye may take for what was written before."""
 LARGEST_BODY = max(UPLOADS.values()) + KIB * KIB
 
 INVALID_PAYLOAD = 1007
@@ -54,6 +65,15 @@ class BoundedSocket(LeanSocket):
     utf8validateIncoming = False  # noqa: N815  checked here, where it is decoded, and not twice
     _paused = False
     _shut_with: CloseCode | None = None
+    _pieces = 0
+    _controls = 0
+    _controls_since = 0.0
+
+    def onConnect(self, request: Any) -> Any:  # noqa: N802
+        """Take subprotocols that are no ASCII for none: Daphne would fail at them and answer 500."""
+        if not request.headers.get("sec-websocket-protocol", "").isascii():
+            request.headers["sec-websocket-protocol"] = ""
+        return super().onConnect(request)
 
     def applicationCreateWorked(self, application_queue: Inbox) -> None:  # noqa: N802
         """Follow how far the application has read."""
@@ -91,6 +111,67 @@ class BoundedSocket(LeanSocket):
             self._paused = True
             self.transport.pauseProducing()
 
+    def onOpen(self) -> None:  # noqa: N802
+        """Keep the kernel's buffer small as well."""
+        if handle := getattr(self.transport, "getHandle", lambda: None)():
+            handle.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, KERNEL_BYTES)
+        super().onOpen()
+
+    def onMessageBegin(self, isBinary: bool) -> None:  # noqa: N802, N803
+        """Begin to count the pieces of a message."""
+        self._pieces = 0
+        super().onMessageBegin(isBinary)
+
+    def onMessageFrameBegin(self, length: int) -> None:  # noqa: N802
+        """Take note of a fragment."""
+        self._count_piece()
+        super().onMessageFrameBegin(length)
+
+    def onMessageFrameData(self, payload: bytes) -> None:  # noqa: N802
+        """Keep a piece of a fragment."""
+        self._count_piece()
+        super().onMessageFrameData(payload)
+
+    def _count_piece(self) -> None:
+        self._pieces += 1
+        if self._pieces > MESSAGE_PIECES:
+            self._shut(CloseCode.FLOOD)
+
+    def onPing(self, payload: bytes) -> None:  # noqa: N802
+        """Answer a ping, unless the peer does not read the answers or sends too many."""
+        self._count_control()
+        if self.backlog() > OUTBOUND_BYTES:
+            self._shut(CloseCode.SLOW_CONSUMER)
+        super().onPing(payload)
+
+    def onPong(self, payload: bytes) -> None:  # noqa: N802
+        """Take a pong, asked for or not."""
+        self._count_control()
+        super().onPong(payload)
+
+    def _count_control(self) -> None:
+        now = time.monotonic()
+        if now - self._controls_since > 1:
+            self._controls_since, self._controls = now, 0
+        self._controls += 1
+        if self._controls > CONTROL_FRAMES:
+            self._shut(CloseCode.FLOOD)
+
+    def onAutoPingTimeout(self) -> None:  # noqa: N802
+        """Close a socket whose peer has not answered a ping: autobahn would drop it without a word."""
+        self.autoPingTimeoutCall = None
+        self._shut(CloseCode.SLOW_CONSUMER)
+
+    def dropConnection(self, abort: bool = False) -> None:  # noqa: N802
+        """End the connection; a peer that says good-bye and still does not read must not keep it open for ever.
+
+        A peer that did wrong is told so even when autobahn takes its wrong close for the answer to ours.
+        """
+        abort = abort and not (self.failedByMe and not self.wasCloseHandshakeTimeout)
+        super().dropConnection(abort)
+        if not abort:
+            asyncio.get_running_loop().call_later(CLOSING_SECONDS, self.transport.abortConnection)
+
     def serverSend(self, content: str | bytes, binary: bool = False) -> None:  # noqa: N802
         """Write a frame for an application that does not use the wire itself."""
         if isinstance(content, str) and not binary:
@@ -118,6 +199,26 @@ class BoundedSocket(LeanSocket):
             self.muted = True
             self._shut_with = code
             self.sendClose(code=int(code), reason=code.name.lower())
+            self.failedByMe = True  # autobahn keeps nothing of what still comes
+            if code is CloseCode.FLOOD:
+                self.data = b""
+
+
+class BoundedChannel(http.HTTPChannel):
+    """An HTTP connection on which the head of a request has a minute in all, not a minute for each of its bytes."""
+
+    _in_head = False
+
+    def resetTimeout(self) -> None:  # noqa: N802
+        """Wait anew for what comes next, but for the rest of a head."""
+        if not self._in_head:
+            super().resetTimeout()  # type: ignore[no-untyped-call]
+        self._in_head = bool(self.line_mode)
+
+    def allHeadersReceived(self) -> None:  # noqa: N802
+        """Go on to the body."""
+        self._in_head = False
+        super().allHeadersReceived()  # type: ignore[no-untyped-call]
 
 
 class BoundedRequest(http_protocol.WebRequest):  # type: ignore[misc]
@@ -216,3 +317,4 @@ def install(*, on_shutdown: Callable[[], Coroutine[Any, Any, None]]) -> None:
     server.Server.handle_reply = reply_and_wait
     ws_protocol.WebSocketFactory.protocol = BoundedSocket
     http_protocol.WebRequest = BoundedRequest
+    http.HTTPChannel = BoundedChannel  # type: ignore[misc]

@@ -23,6 +23,8 @@ from twisted.internet.tcp import Connection
 KIB = 1024
 OUTBOUND_BYTES = KIB * KIB
 """Bytes written and not yet taken by the peer's kernel at which the socket is closed."""
+WRITE_BYTES = 64
+"""What each write costs beside its bytes while it waits: a mebibyte of empty pongs would be 30."""
 OUTBOUND_FRAMES = 64
 """Frames that may wait in this process for a peer whose kernel takes no more."""
 
@@ -64,7 +66,8 @@ def unsent_bytes(transport: Any) -> int:
     """Return how much a Twisted TCP transport holds for its peer."""
     inner = getattr(transport, "transport", transport)  # a TLS wrapper holds the TCP transport
     held = len(getattr(inner, "dataBuffer", b"")) - getattr(inner, "offset", 0)
-    return int(held + getattr(inner, "_tempDataLen", 0))
+    writes = len(getattr(inner, "_tempDataBuffer", ()))
+    return int(held + getattr(inner, "_tempDataLen", 0) + writes * WRITE_BYTES)
 
 
 def _flush_all() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -31,13 +32,19 @@ _HEAD = 64
 """Where in a frame the event's name is looked for, before the frame is parsed for it."""
 
 
-async def handle(engine: Engine, socket: Socket, text: str | bytes) -> None:
-    """Answer one frame. Nothing that a client sends raises here."""
+async def handle(
+    engine: Engine,
+    socket: Socket,
+    text: str | bytes,
+    *,
+    read: Callable[[str | bytes], frames.ClientFrame] = frames.parse,
+) -> None:
+    """Answer one frame, which `read` understands. Nothing that a client sends raises here."""
     started = time.perf_counter()
     frame_id: frames.FrameId | None = None
     event = ""
     try:
-        frame = frames.parse(text)
+        frame = read(text)
         frame_id, event = frame.id, frame.event
         if event == SEND:
             await _send_message(engine, socket, frame, started)
@@ -48,7 +55,7 @@ async def handle(engine: Engine, socket: Socket, text: str | bytes) -> None:
         data = frames.parse_data(command.data, frame.data)
         await engine.spend(command.rule, socket.user_id)
         answer = await command.run(engine, socket, data)
-    except frames.MalformedFrame as error:
+    except frames.BadFrame as error:
         _fail(socket, error.frame_id, error, event="", started=started)
     except DomainError as error:
         _fail(socket, frame_id, error, event=event, started=started)

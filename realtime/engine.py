@@ -27,13 +27,14 @@ from chatproject import db, limits
 from chatproject.errors import DomainError, Unavailable
 from chatproject.events import set_publisher
 from chatproject.ids import uuid7
-from messaging import selectors
 from messaging.drafts import Draft
 from messaging.services import Stored
 from messaging.submission import set_writer
+from realtime import reminders
 from realtime.batcher import Batcher, Result
 from realtime.bus import Bus
 from realtime.catalogue import Told
+from realtime.frames import event_frame
 from realtime.hub import Hub
 from realtime.leases import make_leases
 from realtime.parcels import Parcel, pack
@@ -57,6 +58,8 @@ SESSION_CHECK = 3.0
 """Seconds between two looks at whether open sockets' sessions still live; a revocation is told at once besides."""
 SYNC_OVERLAP = timedelta(seconds=10)
 """How far a look at moved chats reaches back behind the one before: commits and clocks are not in step."""
+STATUS_OVERLAP = timedelta(minutes=10)
+"""How far back statuses are said again once events were lost: the line may have been down for some time."""
 SUBMIT_SECONDS = 30
 CLOSING_SECONDS = 2.0
 
@@ -289,20 +292,29 @@ class Engine:
             self._recovered()
 
     async def _look_at_chats(self) -> None:
-        """Send `sync {chatId, rev}` for the chats that moved since the last look, to their members here."""
-        self._look_is_due = False
+        """Send `sync {chatId, rev, marks}` for the chats that moved since the last look, and say departures again."""
+        events_were_lost, self._look_is_due = self._look_is_due, False
         now = datetime.now(UTC)
         if not self.hub.user_ids:
             self._looked_at = now
             return
         # A clock that was set back must not put the beginning into the future.
         since = min(self._looked_at, now) - SYNC_OVERLAP
-        moved = await self.in_database(_moved_chats, since)
+        standings = await self.in_database(lambda: list(reminders.standings(since)))
+        departures = await self.in_database(reminders.departures, since)
         self._looked_at = now
-        for chat_id, (rev, members) in moved.items():
-            for user_id in members:
-                for socket in self.hub.sockets_of(user_id):
-                    socket.push_event(Told.SYNC, {"chatId": str(chat_id), "rev": rev})
+        for members, standing in standings:
+            self.hub.deliver(Parcel(recipients=tuple(members), text=event_frame(Told.SYNC, standing)))
+        for departure in departures:
+            self.hub.deliver(pack(departure))
+        if events_were_lost:
+            await self._show_again(now - STATUS_OVERLAP)
+
+    async def _show_again(self, since: datetime) -> None:
+        """Say again what people show who have changed it since: no number tells a client that it has missed that."""
+        for event in await self.in_database(reminders.statuses, since):
+            self.hub.deliver(pack(event))
+            await asyncio.sleep(0)  # many people with many peers must not hold up everybody else
 
     async def _check_sessions(self) -> None:
         """Close the sockets whose token has run out or whose session has ended without an event reaching us."""
@@ -335,13 +347,6 @@ def _close_connections(all_threads: threading.Barrier) -> None:
     with suppress(threading.BrokenBarrierError):
         all_threads.wait(CLOSING_SECONDS)
     connections.close_all()
-
-
-def _moved_chats(since: datetime) -> dict[UUID, tuple[int, tuple[UUID, ...]]]:
-    """Return rev and members of the chats that changed since."""
-    revs = selectors.revs_changed_since(moment=since)
-    members = selectors.member_ids_of_chats(chat_ids=revs)
-    return {chat_id: (rev, members.get(chat_id, ())) for chat_id, rev in revs.items()}
 
 
 engine = Engine()

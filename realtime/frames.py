@@ -23,7 +23,16 @@ Number = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_FRAME_ID)]
 """A seq or rev: small enough to be exact in every client."""
 
 
-class FrameTooLarge(DomainError):
+class BadFrame(DomainError):
+    """A frame that cannot be read."""
+
+    def __init__(self, frame_id: FrameId | None = None) -> None:
+        """`frame_id` is the frame's id where it can be made out all the same."""
+        super().__init__()
+        self.frame_id = frame_id
+
+
+class FrameTooLarge(BadFrame):
     """A frame above 64 KiB."""
 
     code = "body_too_large"
@@ -31,16 +40,11 @@ class FrameTooLarge(DomainError):
     message = f"A frame has at most {FRAME_BYTES} bytes."
 
 
-class MalformedFrame(DomainError):
+class MalformedFrame(BadFrame):
     """A frame that is not the JSON object `{event, id?, data?}`."""
 
     code = "malformed_json"
     message = 'A frame is a JSON object: {"event": "...", "id": 1, "data": {...}}.'
-
-    def __init__(self, frame_id: FrameId | None = None) -> None:
-        """`frame_id` is the frame's id where it can be made out all the same."""
-        super().__init__()
-        self.frame_id = frame_id
 
 
 class UnknownEvent(DomainError):
@@ -135,7 +139,7 @@ _NAMED_FIELD = re.compile(r"field `(?P<name>[^`]*)`")
 
 def parse(text: str | bytes) -> ClientFrame:
     """Return the frame. Raises `FrameTooLarge` or `MalformedFrame`."""
-    if _size(text) > FRAME_BYTES:
+    if size_of(text) > FRAME_BYTES:
         raise FrameTooLarge
     try:
         frame = _decode_frame(text)
@@ -170,7 +174,7 @@ def _invalid(problem: str) -> InvalidInput:
     return InvalidInput.of(path, sentence + ".")
 
 
-def _size(text: str | bytes) -> int:
+def size_of(text: str | bytes) -> int:
     """Return the frame's size in bytes."""
     if isinstance(text, bytes) or text.isascii():
         return len(text)

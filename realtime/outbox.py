@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
 from functools import partial
 from types import coroutine
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
@@ -22,50 +22,46 @@ DRAINED_BYTES = 128 * 1024
 """What may still wait for the peer when `drained` returns."""
 POLL_SECONDS = 0.02
 
-WIRE = "parley.wire"
-"""The ASGI extension that holds a socket's `Wire`, where the server has one."""
-
 Send = Callable[[MutableMapping[str, Any]], Coroutine[Any, Any, None]]
-
-
-class Wire(Protocol):
-    """A server's own end of a socket. `take` is offered each text that comes, and tells whether it took it."""
-
-    take: Callable[[str], bool] | None
-
-    def write(self, text: str) -> None:
-        """Send a text frame."""
-
-    def backlog(self) -> int:
-        """Return the bytes that wait for the peer."""
 
 
 class Outbox:
     """Sends frames in order. `overflow` is called once when more than `QUEUED_FRAMES` wait for the peer to read.
 
-    With a `wire` texts go there, and `send` is for the close alone.
+    `backlog` tells how many bytes a server holds that takes every frame at once. Where the server has a `write` of its
+    own, texts go there, and `send` is for the close alone.
     """
 
-    __slots__ = ("_closed", "_overflow", "_queue", "_send", "_wire", "_writer")
+    __slots__ = ("_backlog", "_closed", "_overflow", "_queue", "_send", "_write", "_writer")
 
-    def __init__(self, send: Send, *, overflow: Callable[[], None], wire: Wire | None = None) -> None:
+    def __init__(
+        self,
+        send: Send,
+        *,
+        overflow: Callable[[], None],
+        backlog: Callable[[], int] = lambda: 0,
+        write: Callable[[str], None] | None = None,
+    ) -> None:
         self._send = send
         self._overflow = overflow
-        self._wire = wire
+        self._backlog = backlog
+        self._write = write
         self._queue: deque[MutableMapping[str, Any]] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._closed = False
 
     def push(self, text: str) -> None:
         """Send a text frame, now or as soon as the ones before it are gone."""
-        if self._wire is None:
+        if self._write is None:
             self._put({"type": "websocket.send", "text": text})
         elif not self._closed:
-            self._wire.write(text)
+            self._write(text)
 
     def close(self, code: int, reason: str = "") -> None:
-        """Send the close frame after what is queued; nothing goes out behind it."""
-        if not self._closed:
+        """Send the close frame after what is queued; nothing goes out behind it. A full queue is not waited for."""
+        if len(self._queue) >= QUEUED_FRAMES:
+            self.cut(code, reason)
+        elif not self._closed:
             self._put({"type": "websocket.close", "code": int(code), "reason": reason})
             self._closed = True
 
@@ -80,9 +76,6 @@ class Outbox:
         """Wait until the peer has taken what was sent, but for a rest: a long answer goes out at the peer's pace."""
         while not self._closed and (self._writer is not None or self._backlog() > DRAINED_BYTES):  # noqa: ASYNC110
             await asyncio.sleep(POLL_SECONDS)
-
-    def _backlog(self) -> int:
-        return 0 if self._wire is None else self._wire.backlog()
 
     def abandon(self) -> None:
         """Forget what is queued: the peer is gone."""

@@ -170,7 +170,7 @@ def _show(user_id: UUID, *, present: bool, told_to_self: bool = False) -> None:
     else:
         status = Status(user.chosen_status) if present else Status.OFFLINE
         changed = user.presence(now) != status or user.status != status
-    shown.record(user_id=user_id, status=status, now=now)
+    shown.record(user_id=user_id, status=status, now=now, changed=changed)
     if changed:
         recipients = peer_ids(user_id=user_id)
         if told_to_self:

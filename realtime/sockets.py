@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
@@ -10,7 +11,7 @@ from uuid import UUID
 from chatproject.errors import DomainError
 from chatproject.ids import uuid7
 from realtime.frames import FrameId, ack_frame, error_frame, event_frame
-from realtime.outbox import Outbox, Send, Wire
+from realtime.outbox import Outbox, Send
 
 
 class CloseCode(IntEnum):
@@ -52,9 +53,10 @@ class Socket:
         session_id: UUID,
         expires_at: datetime,
         send: Send,
-        wire: Wire | None = None,
+        backlog: Callable[[], int] = lambda: 0,
+        write: Callable[[str], None] | None = None,
     ) -> None:
-        """`expires_at` is the end of the access token that opened the socket; `wire` see `Outbox`."""
+        """`expires_at` is the end of the access token that opened the socket; `backlog` and `write` see `Outbox`."""
         self.id = str(uuid7())
         self.user_id = user_id
         self.session_id = session_id
@@ -62,7 +64,7 @@ class Socket:
         self.closing: CloseCode | None = None
         self.pending_sends = 0
         self.busy = False
-        self.outbox = Outbox(send, overflow=self._overflow, wire=wire)
+        self.outbox = Outbox(send, overflow=self._overflow, backlog=backlog, write=write)
 
     @property
     def expires_in(self) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from uuid import UUID
 
 from accounts import selectors as people
@@ -15,13 +16,14 @@ from chatproject.errors import DomainError, InvalidInput
 from messaging import attachments, keys, rosters
 from messaging.drafts import Draft
 from messaging.events import ChatRemoved, publish
-from messaging.models import Chat, ChatKind, Membership, MessageType, Role
+from messaging.models import Chat, ChatKind, Departure, Membership, MessageType, Role
 from messaging.selectors import ChatNotFound, chat_for_member, member_ids, membership
-from messaging.services import direct
+from messaging.services import direct, numbers
 from messaging.services.storing import store
 
 MEMBERS_LIMIT = 2_000
 TITLE_LENGTH = 100
+DEPARTURES_KEPT = timedelta(hours=1)
 MANAGERS = frozenset({Role.OWNER.value, Role.ADMIN.value})
 
 
@@ -147,7 +149,7 @@ def remove_member(*, chat_id: UUID, user_id: UUID, member_id: UUID) -> None:
     _tell(chat_id, user_id, "left" if leaving else "removed", about=[member_id])
     Membership.objects.filter(id=member.id).delete()
     rev = Chat.objects.values_list("counter", flat=True).get(id=chat_id)
-    publish(ChatRemoved(recipients=(member_id,), chat_id=chat_id, rev=rev))
+    _tell_departed(chat_id, (member_id,), rev)
 
 
 @db.transactional()
@@ -162,7 +164,17 @@ def _erase(chat: Chat, members: Iterable[UUID]) -> None:
     attachments.delete_files(chat_id)
     chat.delete()
     db.on_commit(lambda: keys.forget(chat_id))
-    publish(ChatRemoved(recipients=tuple(members), chat_id=chat_id, rev=rev))
+    _tell_departed(chat_id, tuple(members), rev)
+
+
+def _tell_departed(chat_id: UUID, user_ids: tuple[UUID, ...], rev: int) -> None:
+    """Tell people that they are members no longer, and keep it for a while in case that this is lost."""
+    moment = numbers.now()
+    Departure.objects.filter(departed_at__lt=moment - DEPARTURES_KEPT).delete()
+    Departure.objects.bulk_create(
+        Departure(chat_id=chat_id, user_id=one, rev=rev, departed_at=moment) for one in user_ids
+    )
+    publish(ChatRemoved(recipients=user_ids, chat_id=chat_id, rev=rev))
 
 
 def _managed_group(*, chat_id: UUID, user_id: UUID, roles: Iterable[str] | None) -> Chat:

@@ -8,6 +8,7 @@ from chatproject import db
 from messaging.events import MessageDelivered, MessageRead, publish
 from messaging.models import Chat, Membership
 from messaging.selectors import chat_for_member, member_ids, membership
+from messaging.services import numbers
 
 
 @db.transactional()
@@ -31,7 +32,7 @@ def mark_delivered(*, chat_id: UUID, user_id: UUID, seq: int) -> Membership:
 def _grow(*, chat_id: UUID, user_id: UUID, field: str, seq: int) -> bool:
     """Raise one watermark; one statement, so that two devices cannot lower each other's."""
     rows = Membership.objects.filter(chat_id=chat_id, user_id=user_id, **{f"{field}__lt": seq})
-    return rows.update(**{field: seq}) > 0
+    return rows.update(**{field: seq}, marked_at=numbers.now()) > 0
 
 
 def _settle(chat: Chat, user_id: UUID, event: type[MessageRead | MessageDelivered] | None) -> Membership:

@@ -130,15 +130,24 @@ def bare_socket(server: Daphne, account: Account, *, receive_buffer: int = 4 * K
     return connection
 
 
-def masked_frame(payload: bytes) -> bytes:
-    """Return a text frame of a client (RFC 6455, section 5.2), masked with zeros."""
+TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
+"""Opcodes of RFC 6455, section 5.2; a fragment that goes on has 0."""
+
+
+def masked_frame(payload: bytes, opcode: int = TEXT, *, final: bool = True) -> bytes:
+    """Return a frame of a client (RFC 6455, section 5.2), masked with zeros."""
     if len(payload) < 126:
         length = bytes([0x80 | len(payload)])
     elif len(payload) < 65_536:
         length = b"\xfe" + len(payload).to_bytes(2, "big")
     else:
         length = b"\xff" + len(payload).to_bytes(8, "big")
-    return b"\x81" + length + b"\0\0\0\0" + payload
+    return bytes([opcode | 0x80 * final]) + length + b"\0\0\0\0" + payload
+
+
+def closed_codes(server: Daphne, account: Account) -> list[int]:
+    """Return the codes with which this person's sockets have ended, as the server logged them."""
+    return [line["code"] for line in log_lines(server, "socket.closed") if line["user_id"] == account.id]
 
 
 def resident_kib(server: Daphne) -> int:

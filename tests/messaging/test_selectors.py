@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from django.utils import timezone
 from chatproject.ids import uuid7
 from messaging import keys, representation, selectors, services
 from messaging.drafts import Draft
-from messaging.models import Chat, Membership, Message, MessageType
+from messaging.models import Chat, Departure, Membership, Message, MessageType
 from messaging.selectors import UNREAD_CAP, ChatNotFound, Cursor, InvalidCursor, MessageNotFound
 from messaging.services import numbers
 from tests.messaging.conftest import NOWHERE, Person, member, open_direct, open_group, row_of, say
@@ -447,13 +448,47 @@ def test_who_is_told_of_what(ada: Person, grace: Person, alan: Person, mallory: 
 
 
 def test_where_chats_stand(ada: Person, grace: Person, mallory: Person, direct: Chat) -> None:
-    """The counter of each chat of a person, and of those that moved lately."""
+    """The counter of each chat of a person; and of those that moved lately, by a message or a receipt alone."""
     start = numbers.now()
+    quiet, marked = open_direct(ada, mallory), open_direct(grace, mallory)
     say(ada, direct)
-    Chat.objects.filter(id=open_direct(ada, mallory).id).update(changed_at=start.replace(year=2020))
+    long_ago = start.replace(year=2020)
+    Chat.objects.exclude(id=direct.id).update(changed_at=long_ago)
+    Membership.objects.update(marked_at=long_ago)
+    Membership.objects.filter(chat_id=marked.id, user_id=grace.id).update(delivered_seq=7, read_seq=5, marked_at=start)
 
-    assert selectors.revs(user_id=grace.id) == {direct.id: 1}
-    assert selectors.revs_changed_since(moment=start) == {direct.id: 1}
+    assert selectors.revs(user_id=ada.id) == {direct.id: 1, quiet.id: 0}
+    standings = {one.chat_id: one for one in selectors.standings_since(moment=start)}
+    assert {chat_id: (one.rev, one.marks) for chat_id, one in standings.items()} == {
+        direct.id: (1, 0),
+        marked.id: (0, 12),
+    }
+    assert set(standings[direct.id].members) == {ada.id, grace.id}
+
+
+def test_who_has_gone_lately(ada: Person, grace: Person, alan: Person, group: Chat) -> None:
+    """Those who left or were removed, but for those who are back; after an hour nobody asks, and nobody is kept."""
+    start = numbers.now()
+    Departure.objects.create(chat_id=group.id, user_id=ada.id, rev=1, departed_at=start - timedelta(hours=2))
+    for one in (grace, alan):
+        services.remove_member(chat_id=group.id, user_id=ada.id, member_id=one.id)
+    services.add_members(chat_id=group.id, user_id=ada.id, new_ids=[alan.id])
+
+    assert [(one.user_id, one.rev) for one in selectors.departures_since(moment=start)] == [(grace.id, 2)]
+    assert Departure.objects.count() == 2
+
+
+def test_the_peers_of_many(ada: Person, grace: Person, alan: Person, mallory: Person, group: Chat) -> None:
+    """They are those of each, for two queries."""
+    open_direct(ada, mallory)
+    asked = [ada.id, grace.id, mallory.id, NOWHERE]
+    with CaptureQueriesContext(connections["default"]) as captured:
+        found = selectors.peer_ids_of(user_ids=asked)
+
+    assert len(captured) == 2
+    assert {one: set(found.get(one, ())) for one in asked} == {
+        one: set(selectors.peer_ids(user_id=one)) for one in asked
+    }
 
 
 def test_members_come_in_the_order_in_which_they_joined(ada: Person, grace: Person, alan: Person, group: Chat) -> None:

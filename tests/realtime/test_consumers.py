@@ -12,7 +12,7 @@ import structlog
 from chatproject.ids import uuid7
 from messaging import services as messages
 from messaging.models import Chat, Message
-from realtime import batcher, consumers, hub
+from realtime import batcher, doors, hub
 from realtime.engine import Engine
 from realtime.sockets import CloseCode
 from tests.realtime.client import Client
@@ -97,7 +97,7 @@ async def test_a_socket_has_a_limit_of_unstored_messages(
     live: Engine, connect: Connect, chat: Chat, ada: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its next frame waits for a commit; another socket's does not."""
-    monkeypatch.setattr(consumers, "PENDING_SENDS", 3)
+    monkeypatch.setattr(doors, "PENDING_SENDS", 3)
     gate, store = threading.Event(), messages.store
     monkeypatch.setattr(batcher, "store", lambda drafts: gate.wait(5) and store(drafts))
     on_ada, on_bob = await connect(ada), await connect(bob)

@@ -11,13 +11,24 @@ from typing import Any
 import pytest
 from daphne import http_protocol, server, ws_protocol
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.web import http
 
 from realtime import daphne_bounds
-from realtime.daphne_bounds import INBOUND_FRAMES, INBOUND_LIMIT, OUTBOUND_BYTES, BoundedRequest, BoundedSocket
+from realtime.daphne_bounds import (
+    CONTROL_FRAMES,
+    INBOUND_FRAMES,
+    INBOUND_LIMIT,
+    MESSAGE_PIECES,
+    OUTBOUND_BYTES,
+    BoundedChannel,
+    BoundedRequest,
+    BoundedSocket,
+)
 from realtime.daphne_memory import Inbox
-from realtime.outbox import WIRE
 from realtime.sockets import CloseCode
+from realtime.wire import WIRE
 
 
 class Transport(StringTransport):
@@ -46,6 +57,8 @@ def socket() -> BoundedSocket:
         protocol.closed.append((struct.unpack("!H", payload[:2])[0], payload[2:].decode())) if opcode == 8 else None
     )
     protocol.closeHandshakeTimeout = 0
+    protocol.failedByMe, protocol.websocket_version = False, 13
+    protocol.maxMessagePayloadSize = protocol.maxFramePayloadSize = OUTBOUND_BYTES
     protocol.applicationCreateWorked(Inbox())
     return protocol
 
@@ -98,6 +111,94 @@ async def test_the_application_learns_of_the_end(socket: BoundedSocket) -> None:
     socket.onClose(False, 1006, "the peer did not answer the close")
 
     assert await socket.application_queue.get() == {"type": "websocket.disconnect", "code": 4429}
+
+
+def test_pongs_that_nobody_reads(socket: BoundedSocket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They count towards the bound as any other frame: a peer that only sends pings is closed as well."""
+    monkeypatch.setattr(daphne_bounds, "CONTROL_FRAMES", 10**9)
+    socket.sendPong = socket.transport.write
+    for _ in range(2 * OUTBOUND_BYTES // 125):
+        socket.onPing(b"x" * 125)
+
+    assert socket.closed == [(4408, "slow_consumer")]
+    assert OUTBOUND_BYTES < len(socket.transport.value()) <= OUTBOUND_BYTES + 125
+
+
+@pytest.mark.parametrize("kind", ["onPing", "onPong"])
+def test_a_flood_of_control_frames_is_closed(socket: BoundedSocket, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than a client needs within a second; as many in each of several seconds are none."""
+    socket.sendPong = lambda payload: None
+    now = 100.0
+    monkeypatch.setattr(daphne_bounds.time, "monotonic", lambda: now)
+    for _ in range(3):
+        now += 1.5
+        for _ in range(CONTROL_FRAMES):
+            getattr(socket, kind)(b"")
+    assert socket.closed == []
+
+    getattr(socket, kind)(b"")
+
+    assert socket.closed == [(4429, "flood")]
+
+
+def test_a_message_in_too_many_pieces_is_closed(socket: BoundedSocket) -> None:
+    """Each piece takes memory of its own, so a message that trickles in is more than its bytes."""
+    for _ in range(2):
+        socket.onMessageBegin(False)
+        socket.onMessageFrameBegin(MESSAGE_PIECES)
+        for _ in range(MESSAGE_PIECES - 1):
+            socket.onMessageFrameData(b"x")
+        socket.onMessageFrameEnd()
+    assert socket.closed == []
+
+    socket.onMessageFrameData(b"x")
+
+    assert socket.closed == [(4429, "flood")]
+
+
+def test_a_ping_without_an_answer_is_closed(socket: BoundedSocket) -> None:
+    """With a name, for the log and for a peer that wakes up."""
+    socket.onAutoPingTimeout()
+
+    assert socket.closed == [(4408, "slow_consumer")]
+
+
+# --- Heads ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def channel() -> tuple[BoundedChannel, Clock, StringTransport]:
+    """An HTTP connection with a minute's patience, its clock and its transport."""
+    clock, transport, channel = Clock(), StringTransport(), BoundedChannel()
+    channel.callLater, channel.timeOut = clock.callLater, 60
+    channel.makeConnection(transport)
+    return channel, clock, transport
+
+
+def test_a_head_that_does_not_end(channel: tuple[BoundedChannel, Clock, StringTransport]) -> None:
+    """A byte now and then does not prolong its minute."""
+    connection, clock, transport = channel
+    clock.advance(50)
+    connection.dataReceived(b"GET / HTTP/1.1\r\nX: ")
+    for _ in range(5):
+        clock.advance(11)
+        connection.dataReceived(b"x")
+    assert not transport.disconnecting
+
+    clock.advance(6)
+
+    assert transport.disconnecting
+
+
+def test_a_body_that_takes_its_time(channel: tuple[BoundedChannel, Clock, StringTransport]) -> None:
+    """It has a minute for each of its pieces: its size has a bound, and its reader may be far away."""
+    connection, clock, transport = channel
+    connection.dataReceived(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
+    for _ in range(10):
+        clock.advance(50)
+        connection.dataReceived(b"x")
+
+    assert not transport.disconnecting
 
 
 # --- Bodies -----------------------------------------------------------------------------------------------------------
@@ -209,6 +310,7 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         (server.Server, "handle_reply"),
         (ws_protocol.WebSocketFactory, "protocol"),
         (http_protocol, "WebRequest"),
+        (http, "HTTPChannel"),
     ):
         monkeypatch.setattr(owner, name, getattr(owner, name))
     monkeypatch.setattr(server.Server, "kill_all_applications", lambda self: done.append("killed"))

@@ -17,7 +17,7 @@ from twisted.internet.testing import StringTransport
 
 from realtime.daphne_bounds import BoundedSocket
 from realtime.daphne_memory import Inbox
-from realtime.daphne_wire import OUTBOUND_BYTES, OUTBOUND_FRAMES, text_frame, unmasked, unsent_bytes
+from realtime.daphne_wire import OUTBOUND_BYTES, OUTBOUND_FRAMES, WRITE_BYTES, text_frame, unmasked, unsent_bytes
 from tests.live.clients import masked_frame
 
 
@@ -310,3 +310,10 @@ def test_unsent_bytes_under_tls() -> None:
     assert unsent_bytes(below) == 67
     assert unsent_bytes(SimpleNamespace(transport=below)) == 67
     assert unsent_bytes(SimpleNamespace()) == 0
+
+
+def test_small_writes_cost_more_than_their_bytes() -> None:
+    """Twisted keeps each of them in an object of its own until the peer reads."""
+    transport = SimpleNamespace(dataBuffer=b"", offset=0, _tempDataLen=20, _tempDataBuffer=[b"\x8a\0"] * 10)
+
+    assert unsent_bytes(transport) == 20 + 10 * WRITE_BYTES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +24,7 @@ from messaging.drafts import Draft
 from messaging.models import Chat, Message
 from messaging.selectors import ChatNotFound
 from realtime import engine as engine_module
+from realtime import presence, reminders
 from realtime.engine import Engine
 from tests.realtime.client import Client
 from tests.realtime.conftest import Connect, Person, sign_in, until
@@ -219,15 +221,20 @@ async def test_a_password_change_ends_the_others(live: Engine, connect: Connect,
 # --- The look at chats ------------------------------------------------------------------------------------------------
 
 
-def write_unheard(chat: Chat, sender: Person) -> None:
-    """Store a message as a process would whose events are lost."""
+def unheard(action: Callable[[], object]) -> None:
+    """Do something as a process would whose events are lost."""
     from chatproject.events import set_publisher
 
     former = set_publisher(None)
     try:
-        services.store([Draft(sender_id=sender.id, chat_id=chat.id, content="unheard")])
+        action()
     finally:
         set_publisher(former)
+
+
+def write_unheard(chat: Chat, sender: Person) -> None:
+    """Store a message whose event is lost."""
+    unheard(lambda: services.store([Draft(sender_id=sender.id, chat_id=chat.id, content="unheard")]))
 
 
 @pytest.mark.usefixtures("quick_timers")
@@ -241,7 +248,7 @@ async def test_lost_events_are_noticed(
 
     await live.in_database(write_unheard, chat, ada)
 
-    assert await on_bob.event("sync", rev=1) == {"chatId": str(chat.id), "rev": 1}
+    assert await on_bob.event("sync", rev=1) == {"chatId": str(chat.id), "rev": 1, "marks": 0}
     assert "sync" not in await on_eve.events()
 
 
@@ -296,7 +303,7 @@ async def test_a_look_that_fails_is_made_up_for(
     await live._look_at_chats()
     await live.in_database(write_unheard, chat, ada)
     with monkeypatch.context() as patch:
-        patch.setattr(engine_module, "_moved_chats", lambda since: 1 / 0)
+        patch.setattr(reminders, "standings", lambda since: 1 / 0)
         live._recovered()
         await asyncio.sleep(0.05)
     await asyncio.sleep(0.05)
@@ -306,9 +313,60 @@ async def test_a_look_that_fails_is_made_up_for(
     await on_bob.event("sync", chatId=str(chat.id), rev=1)
 
 
+async def test_a_lost_receipt_shows_in_the_sum(
+    live: Engine, connect: Connect, chat: Chat, ada: Person, bob: Person
+) -> None:
+    """The look names the watermarks' sum, although the chat has no new number."""
+    await live.in_database(write_unheard, chat, ada)
+    on_ada = await connect(ada)
+    await live._look_at_chats()
+    assert (await on_ada.event("sync", rev=1))["marks"] == 0
+
+    await live.in_database(unheard, lambda: services.mark_read(chat_id=chat.id, user_id=bob.id, seq=1))
+    await live._look_at_chats()
+
+    assert await on_ada.event("sync", marks=2) == {"chatId": str(chat.id), "rev": 1, "marks": 2}
+
+
+async def test_a_lost_departure_is_said_again(
+    live: Engine, connect: Connect, ada: Person, bob: Person, eve: Person
+) -> None:
+    """To the one who has gone, and only as long as they have."""
+
+    def make_group() -> Chat:
+        return services.create_chat(creator_id=ada.id, participant_ids=[bob.id, eve.id], title="Plans")[0]
+
+    def remove(member: Person) -> None:
+        services.remove_member(chat_id=group.id, user_id=ada.id, member_id=member.id)
+
+    group = await live.in_database(make_group)
+    on_bob, on_eve = await connect(bob), await connect(eve)
+    await live.in_database(unheard, lambda: (remove(bob), remove(eve)))
+    await live.in_database(unheard, lambda: services.add_members(chat_id=group.id, user_id=ada.id, new_ids=[eve.id]))
+
+    await live._look_at_chats()
+
+    assert await on_bob.event("chat:removed") == {"chatId": str(group.id), "rev": 2}
+    assert "chat:removed" not in await on_eve.events()
+
+
+async def test_statuses_are_said_again_after_a_loss(
+    live: Engine, connect: Connect, chat: Chat, ada: Person, bob: Person
+) -> None:
+    """Not at every look: only when the line to the others has lost something."""
+    on_bob = await connect(bob)
+    await live.in_database(unheard, lambda: presence._show(ada.id, present=True))
+    await live._look_at_chats()
+    assert "user:status" not in await on_bob.events()
+
+    live._recovered()
+
+    assert (await on_bob.event("user:status", userId=str(ada.id)))["status"] == "online"
+
+
 async def test_nobody_here_is_no_reason_to_look(live: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """An idle process does not ask the database."""
-    monkeypatch.setattr(engine_module, "_moved_chats", lambda since: pytest.fail("It asked."))
+    monkeypatch.setattr(reminders, "standings", lambda since: pytest.fail("It asked."))
 
     await live._look_at_chats()
 

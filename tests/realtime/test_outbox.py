@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import MutableMapping
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -161,6 +160,22 @@ async def test_the_close_goes_after_what_is_queued() -> None:
     assert server.closes == [(4401, "unauthenticated")]
 
 
+async def test_the_close_does_not_wait_behind_a_full_queue() -> None:
+    """A peer that does not read is closed all the same."""
+    server = Server()
+    socket = make_socket(server.send)
+    server.gate.clear()
+    for number in range(QUEUED_FRAMES + 1):
+        socket.push(str(number))
+
+    socket.close(CloseCode.UNAUTHENTICATED)
+    server.gate.set()
+    await until(lambda: server.closes)
+
+    assert server.closes == [(4401, "unauthenticated")]
+    assert server.texts == []
+
+
 @pytest.mark.parametrize("error", [ConnectionResetError(), RuntimeError("closed")], ids=["gone", "broken"])
 @pytest.mark.parametrize("waits", [False, True])
 async def test_a_send_that_fails_ends_this_socket_only(error: Exception, waits: bool) -> None:
@@ -197,10 +212,9 @@ async def test_abandoning_drops_the_queue() -> None:
 
 
 async def test_drained_waits_for_a_server_that_takes_all() -> None:
-    """Where the server has a wire of its own, the backlog of that is what counts."""
-    wire = SimpleNamespace(backlog=lambda: backlog)
+    """Where the server holds the bytes itself, its backlog is what counts."""
     backlog = DRAINED_BYTES + 1
-    outbox = Outbox(Server().send, overflow=never, wire=wire)
+    outbox = Outbox(Server().send, overflow=never, backlog=lambda: backlog)
 
     waiting = asyncio.ensure_future(outbox.drained())
     await asyncio.sleep(0.05)
@@ -213,7 +227,7 @@ async def test_drained_waits_for_a_server_that_takes_all() -> None:
 async def test_texts_go_to_the_wire() -> None:
     """And the close to the server, after which nothing more is written."""
     server, written = Server(), []
-    outbox = Outbox(server.send, overflow=never, wire=SimpleNamespace(write=written.append))
+    outbox = Outbox(server.send, overflow=never, write=written.append)
 
     outbox.push("one")
     outbox.close(4401, "unauthenticated")

@@ -171,7 +171,7 @@ async def test_a_long_answer_goes_out_at_the_clients_pace(
     on_bob = await connect(bob)
     (socket,) = live.hub.sockets_of(bob.id)
     backlog = 10**6
-    monkeypatch.setattr(type(socket.outbox), "_backlog", lambda _: backlog)
+    socket.outbox._backlog = lambda: backlog
 
     await on_bob.send("sync", {"cursors": {str(chat.id): 0}}, frame_id=1)
     await on_bob.event("sync")

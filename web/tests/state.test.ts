@@ -252,6 +252,23 @@ describe("receipts and presence", () => {
     expect(chatOf(state).members[1]?.user.status).toBe("away");
   });
 
+  it("notices a lost receipt by the sum of the watermarks, until the members come", () => {
+    const told = withChat(loaded(3), "chat", (chat) => ({ ...chat, marks: 6 }));
+    expect(hasGap(chatOf(told))).toBe(true);
+    const receipt = { chatId: "chat", userId: "bob", deliveredSeq: 3, readSeq: 3 };
+    expect(hasGap(chatOf(applyReceipt(told, receipt)))).toBe(false);
+    const members = [member(ADA), member(BOB, 2)];
+    const asked = chatOf(applyChanges(told, "chat", { messages: [], rev: 3, members }));
+    expect([hasGap(asked), asked.members[1]?.readSeq]).toEqual([false, 2]);
+  });
+
+  it("keeps the later of two statuses that crossed", () => {
+    const [earlier, later] = ["2026-01-31T12:00:00.000Z", "2026-01-31T12:00:01.000Z"];
+    let state = applyStatus(loaded(1), { userId: "bob", status: "offline", lastSeen: later });
+    state = applyStatus(state, { userId: "bob", status: "away", lastSeen: earlier });
+    expect(chatOf(state).members[1]?.user.status).toBe("offline");
+  });
+
   it("drops a sign of typing when its time is over", () => {
     const event = { chatId: "chat", rev: 1, userId: "bob", typing: true, expiresIn: 6 };
     const state = applyTyping(loaded(1), event, 1_000);

@@ -117,7 +117,14 @@ export interface ServerEvents {
   "user:typing": { chatId: string; rev: number; userId: string; typing: boolean; expiresIn: number };
   "user:status": { userId: string; status: Status; lastSeen: string | null };
   "chat:removed": { chatId: string; rev: number };
-  sync: { chatId: string; rev: number; messages?: Message[]; members?: Member[]; hasMore?: boolean };
+  sync: {
+    chatId: string;
+    rev: number;
+    marks?: number;
+    messages?: Message[];
+    members?: Member[];
+    hasMore?: boolean;
+  };
   "sync:done": { chats: Record<string, number> };
   "sync:reset": { chatId: string; rev: number; reason: "too_far" | "gone" };
   "session:end": { reason: string };

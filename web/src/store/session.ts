@@ -238,7 +238,9 @@ export class Session {
         store.update((state) => applyStatus(state, event.data));
         break;
       case "chat:removed":
-        store.update((state) => removeChat(state, event.data.chatId));
+        // Crossed by the news that one is a member again, it is old.
+        if ((store.get().chats[event.data.chatId]?.latest ?? 0) <= event.data.rev)
+          store.update((state) => removeChat(state, event.data.chatId));
         break;
       case "sync":
         this.takeSync(event.data);
@@ -301,7 +303,7 @@ export class Session {
   }
 
   private takeSync(data: ServerEvents["sync"]): void {
-    const { messages, members, chatId, rev } = data;
+    const { messages, members, chatId, rev, marks = 0 } = data;
     if (!this.store.get().chats[chatId]) {
       // A chat that nobody told of: the event was lost.
       void this.loadInbox().catch(() => undefined);
@@ -313,7 +315,11 @@ export class Session {
       );
     } else {
       this.store.update((state) =>
-        withChat(state, chatId, (chat) => ({ ...chat, latest: Math.max(chat.latest, rev) })),
+        withChat(state, chatId, (chat) => ({
+          ...chat,
+          latest: Math.max(chat.latest, rev),
+          marks: Math.max(chat.marks, marks),
+        })),
       );
     }
     this.watchGap(chatId);

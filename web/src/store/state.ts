@@ -36,6 +36,8 @@ export interface ChatState {
   ahead: number[];
   /** The highest rev that was heard of, held or not. */
   latest: number;
+  /** The highest sum of the members' watermarks that was heard of since the members came; more than theirs: one was lost. */
+  marks: number;
   messages: Message[];
   /** Whether `messages` is the newest part of the history without holes. */
   loaded: boolean;
@@ -74,6 +76,7 @@ const emptyChat = (id: string): ChatState => ({
   rev: 0,
   ahead: [],
   latest: 0,
+  marks: 0,
   messages: [],
   loaded: false,
   hasOlder: false,
@@ -106,8 +109,10 @@ export function advance(rev: number, ahead: number[]): { rev: number; ahead: num
   return { rev: next, ahead: rest };
 }
 
-/** Whether something between is missing. */
-export const hasGap = (chat: ChatState): boolean => chat.latest > chat.rev;
+/** Whether something is missing: a number, or a receipt, which has none. */
+export const hasGap = (chat: ChatState): boolean =>
+  chat.latest > chat.rev ||
+  chat.members.reduce((sum, one) => sum + one.deliveredSeq + one.readSeq, 0) < chat.marks;
 
 const newer = (one: Message | null, other: Message): Message =>
   one && (one.seq > other.seq || (one.seq === other.seq && one.rev > other.rev)) ? one : other;
@@ -153,7 +158,7 @@ function unreadAfter(chat: ChatState, message: Message, meId: string | undefined
 function applySystem(chat: ChatState, { system }: Message): Partial<ChatState> {
   if (system?.action === "renamed") return { title: system.title };
   if (system?.action === "removed" || system?.action === "left")
-    return { members: chat.members.filter((member) => member.userId !== system.userId) };
+    return { members: chat.members.filter((member) => member.userId !== system.userId), marks: 0 };
   if (system?.action === "role")
     return {
       members: chat.members.map((member) =>
@@ -177,6 +182,7 @@ export function applyInbox(state: State, entries: InboxEntry[], openChatId = sta
       kind: entry.kind,
       title: overtaken ? known.title : entry.title,
       members: mergeMembers(known.members, entry.members),
+      marks: 0,
       lastMessage: overtaken ? known.lastMessage : entry.lastMessage,
       unread: overtaken ? known.unread : entry.unreadCount,
       latest: Math.max(known.latest, entry.rev),
@@ -221,6 +227,7 @@ export function applyNewest(state: State, page: ChatPage): State {
       ...chat,
       title: page.chat.title,
       members: mergeMembers(chat.members, page.chat.members),
+      marks: 0,
       messages: mergeMessages([], page.messages),
       loaded: true,
       hasOlder: page.hasMore,
@@ -252,7 +259,7 @@ export function applyChanges(
   for (const message of changes.messages) next = applyMessage(next, message, true);
   return withChat(next, chatId, (chat) => ({
     ...chat,
-    members: changes.members ? mergeMembers(chat.members, changes.members) : chat.members,
+    ...(changes.members && { members: mergeMembers(chat.members, changes.members), marks: 0 }),
     ...advance(Math.max(chat.rev, changes.rev), chat.ahead),
     latest: Math.max(chat.latest, changes.rev),
   }));
@@ -283,8 +290,11 @@ export function applyStatus(state: State, { userId, status, lastSeen }: ServerEv
   return { ...state, chats };
 }
 
+/** Of two statuses, the one that was seen later holds: events of two processes can cross on the way. */
 const showing = (member: Member, userId: string, status: Status, lastSeen: string | null): Member =>
-  member.userId === userId ? { ...member, user: { ...member.user, status, lastSeen } } : member;
+  member.userId === userId && (lastSeen ?? "") >= (member.user.lastSeen ?? "")
+    ? { ...member, user: { ...member.user, status, lastSeen } }
+    : member;
 
 export function applyTyping(state: State, event: ServerEvents["user:typing"], now: number): State {
   if (!event.typing) return stopTyping(state, event.chatId, event.userId);
