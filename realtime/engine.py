@@ -33,6 +33,7 @@ from messaging.submission import set_writer
 from realtime.batcher import Batcher, Result
 from realtime.bus import Bus
 from realtime.catalogue import Told
+from realtime.farewell import send_away
 from realtime.hub import Hub
 from realtime.leases import make_leases
 from realtime.parcels import Parcel, pack
@@ -89,12 +90,11 @@ class Engine:
         self._every(SESSION_CHECK, self._check_sessions)
 
     async def stop(self) -> None:
-        """Finish what is under way, close every socket with 1012 and give everything back."""
+        """Finish what is under way, send every socket away and give everything back."""
         if self.loop is None:
             return
         await self.batcher.drain()
-        for socket in self.hub.all_sockets():
-            socket.close(CloseCode.RESTARTING)
+        send_away(self.hub.all_sockets())
         await self._wait_for_sockets()
         await self.batcher.drain()
         set_writer(None)
