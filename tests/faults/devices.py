@@ -104,9 +104,12 @@ class Device:
             frame = json.dumps({"event": event, "id": frame_id, "data": data})
             self.beside(_quietly(self.connection.send(frame)))
 
-    async def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Call REST until it answers with something else than "try again"."""
+    async def ask(
+        self, method: str, path: str, *, trying: Callable[[], None] = lambda: None, **options: Any
+    ) -> httpx.Response:
+        """Call REST until it answers with something else than "try again"; `trying` is called before each try."""
         while True:
+            trying()
             access = self.tokens.access
             try:
                 answer = await self.http.request(method, path, headers=self.tokens.headers, **options)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from tests.faults.cast import Cast
+from tests.faults.devices import until
 
-POLL_SECONDS = 0.01
+
+def _has_come_to(cast: Cast, sends: int) -> bool:
+    return cast.ledger.acked_sends >= sends
 
 
 async def kill_along(cast: Cast, victims: Sequence[str], *, sends: int) -> Counter[str]:
@@ -19,8 +23,7 @@ async def kill_along(cast: Cast, victims: Sequence[str], *, sends: int) -> Count
     starting: dict[str, asyncio.Task[None]] = {}
     killed: Counter[str] = Counter()
     for place, name in enumerate(victims, start=1):
-        while cast.ledger.acked_sends < sends * place // (len(victims) + 1):
-            await asyncio.sleep(POLL_SECONDS)
+        await until(partial(_has_come_to, cast, sends * place // (len(victims) + 1)), seconds=120, what="no progress")
         if name in starting:
             await starting[name]
         process = cast.fleet.process(name)

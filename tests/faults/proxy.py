@@ -25,7 +25,7 @@ class Way(Enum):
 
 
 class FaultProxy:
-    """Forwards each connection to one of the upstream ports, the next in turn that takes it; as a context manager it runs.
+    """Forwards each connection to the next upstream port in turn that takes it; as a context manager it runs.
 
     `delay` is how many seconds each chunk waits on its way.
     """

@@ -56,13 +56,13 @@ async def test_daphne_redis_and_postgres_are_killed(
     daphne: DaphneFactory, own_redis: Redis, own_postgres: Postgres
 ) -> None:
     """20 kills in 10,000 sends, of each process in turn, with PostgreSQL: its postmaster and all of its backends."""
-    victims = ["daphne 0", "postgres", "redis", "daphne 1", "postgres", "redis"] * 4
+    victims = ["daphne 0", "postgres", "redis", "postgres", "redis", "daphne 1", "postgres", "redis"] * 3
     async with fleet(daphne, own_redis, database=own_postgres) as servers:
         await send_through_kills(servers, victims[:KILLS], "20 kills, PostgreSQL")
 
 
 async def test_daphne_and_redis_are_killed(daphne: DaphneFactory, own_redis: Redis) -> None:
     """20 kills in 10,000 sends with SQLite, which lives in the processes that are killed."""
-    victims = ["daphne 0", "redis", "daphne 1"] * 7
+    victims = ["daphne 0", "redis", "redis", "daphne 1", "redis"] * 4
     async with fleet(daphne, own_redis) as servers:
         await send_through_kills(servers, victims[:KILLS], "20 kills, SQLite")

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -122,8 +123,7 @@ class RestWriter(Device):
 
     async def _write(self, messages: list[Sent]) -> None:
         for sent in messages:
-            self.ledger.sends(sent)
             body = {"chatId": sent.chat_id, "content": sent.content, "clientId": sent.client_id}
-            answer = await self.ask("POST", "/chat/message", json=body)
+            answer = await self.ask("POST", "/chat/message", trying=partial(self.ledger.sends, sent), json=body)
             self.ledger.acked(sent.client_id, answer.json(), duplicate=answer.status_code == 200)
         self.done = True

@@ -1,0 +1,76 @@
+"""Redis is away for 30 s, dead or silent: sends are acked all the while, and afterwards everybody converges."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import pytest
+
+from tests.conftest import DaphneFactory
+from tests.faults.cast import CONVERGENCE, Cast
+from tests.faults.fleet import Fleet, fleet
+from tests.faults.proxy import Way
+from tests.faults.readers import Reader
+from tests.faults.writers import RestWriter, Writer
+from tests.live.server import Redis
+
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
+AWAY_SECONDS = 30
+PEOPLE = 4
+PAUSE = 0.25
+"""Seconds between two sends of a person: with the rate limits on, 600 a minute are allowed."""
+SLOWEST_ACK = 3.0
+
+Break = Callable[[Fleet], Awaitable[None]]
+
+
+async def send_while_redis_is_away(servers: Fleet, title: str, *, leave: Break, come_back: Break) -> None:
+    """Send before, during and after; no socket is closed, and 10 s after the return everybody has everything."""
+    async with Cast(servers) as cast:
+        await cast.arrive(people=PEOPLE, chats=1)
+        for person in range(PEOPLE):
+            cast.add(Writer, person, every=PAUSE).write(int((AWAY_SECONDS + 8) / PAUSE), *cast.chat_ids)
+            cast.add(Reader, person)
+        cast.add(RestWriter, 0).write(20, *cast.chat_ids)
+        await cast.start()
+        await asyncio.sleep(2)
+        before = cast.ledger.acked_sends
+
+        await leave(servers)
+        await asyncio.sleep(AWAY_SECONDS)
+        meanwhile = cast.ledger.acked_sends - before
+        await come_back(servers)
+        cast.ledger.counts["acked while Redis was away"] = meanwhile
+        cast.ledger.counts["convergence of that, ms"] = round(1000 * await cast.converged())
+        await cast.acked(seconds=20)
+
+        await cast.conclude(title)
+        assert meanwhile > 0.8 * PEOPLE * AWAY_SECONDS / PAUSE
+        assert max(cast.ledger.latencies) < SLOWEST_ACK
+        assert cast.ledger.counts["connections opened"] == 2 * PEOPLE, "a socket did not stay open"
+
+
+async def test_redis_is_away_for_half_a_minute(
+    daphne: DaphneFactory, module_daphne: DaphneFactory, own_redis: Redis, redis_server: Redis
+) -> None:
+    """Two installations at the same time: one Redis is killed, the other one answers no more, and never ends a connection."""
+    killed = partial(
+        send_while_redis_is_away,
+        title=f"Redis killed for {AWAY_SECONDS} s",
+        leave=lambda servers: asyncio.to_thread(servers.redis.kill),
+        come_back=lambda servers: asyncio.to_thread(servers.redis.start),
+    )
+    silent = partial(
+        send_while_redis_is_away,
+        title=f"Redis silent for {AWAY_SECONDS} s",
+        leave=lambda servers: servers.redis_proxy.turn(Way.BLACK_HOLE),
+        come_back=lambda servers: servers.redis_proxy.turn(Way.FORWARD),
+    )
+    async with (
+        fleet(daphne, own_redis, PARLEY_RATE_LIMITS="on") as one,
+        fleet(module_daphne, redis_server, PARLEY_RATE_LIMITS="on") as other,
+    ):
+        await asyncio.gather(killed(one), silent(other))
