@@ -76,7 +76,7 @@ class Reader(Device):
 
     def is_at(self, revs: Mapping[str, int]) -> bool:
         """Tell whether each chat is complete up to its rev."""
-        return all(view.rev == revs[chat_id] for chat_id, view in self.views.items())
+        return all(view.rev >= revs[chat_id] for chat_id, view in self.views.items())
 
     def _take(self, message: Mapping[str, Any]) -> None:
         view = self.views[message["chatId"]]

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from tests.conftest import DaphneFactory
-from tests.faults.cast import CONVERGENCE, Cast
+from tests.faults.cast import Cast
 from tests.faults.fleet import Fleet, fleet
 from tests.faults.proxy import Way
 from tests.faults.readers import Reader
@@ -56,7 +56,7 @@ async def send_while_redis_is_away(servers: Fleet, title: str, *, leave: Break, 
 async def test_redis_is_away_for_half_a_minute(
     daphne: DaphneFactory, module_daphne: DaphneFactory, own_redis: Redis, redis_server: Redis
 ) -> None:
-    """Two installations at the same time: one Redis is killed, the other one answers no more, and never ends a connection."""
+    """Two installations at once: one Redis is killed, the other answers no more and ends no connection."""
     killed = partial(
         send_while_redis_is_away,
         title=f"Redis killed for {AWAY_SECONDS} s",

@@ -18,6 +18,7 @@ from chatproject.ids import uuid7
 from realtime import bus as bus_module
 from realtime.bus import GROUP, Bus
 from realtime.parcels import Parcel
+from tests.faults.proxy import FaultProxy, Way
 from tests.live.server import Redis, make_redis
 from tests.realtime.conftest import until
 
@@ -50,6 +51,11 @@ class End:
     async def meets(self, other: End) -> None:
         """Wait until either hears the other."""
         await until(lambda: other.bus._process in self.bus._heard and self.bus._process in other.bus._heard)
+
+    async def hears(self, other: End) -> None:
+        """Wait until this end gets what the other one says from now on."""
+        number = other.bus._number
+        await until(lambda: self.bus._heard[other.bus._process][0] > number, seconds=20)
 
 
 @pytest.fixture(autouse=True)
@@ -217,6 +223,7 @@ async def test_a_redis_that_is_restarted(end: Callable[..., End], own_redis: Red
             await asyncio.sleep(0.2)
         own_redis.start()
         await until(lambda: one.recoveries and other.recoveries, seconds=20)
+    await other.hears(one)
     one.send("after")
     await until(lambda: other.texts[-1] == "after")
 
@@ -258,6 +265,33 @@ async def test_a_redis_that_hangs(end: Callable[..., End], own_redis: Redis, mon
     await until(lambda: "after" in other.texts, seconds=10)
 
     await until(lambda: not one.bus._broken)
+
+
+async def test_a_connection_that_died_without_a_word(
+    end: Callable[..., End], redis_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end notices that it does not hear itself, subscribes anew, and learns that it missed something."""
+    monkeypatch.setattr(bus_module, "DEAF_SECONDS", 0.3)
+    monkeypatch.setattr(bus_module, "PUBLISH_SECONDS", 0.2)
+    async with FaultProxy(redis_server.port) as proxy:
+        hosts = [{"address": proxy.redis_url, "socket_timeout": None}]
+        deaf = end(layer=RedisPubSubChannelLayer(hosts=hosts, prefix="parley", symmetric_encryption_keys=[KEY]))
+        other = end(redis_server)
+        await deaf.meets(other)
+
+        await proxy.turn(Way.BLACK_HOLE)
+        await proxy.turn(Way.FORWARD)
+        other.send("missed")
+        with structlog.testing.capture_logs() as logs:
+            await until(lambda: any(line["event"] == "bus.deaf" for line in logs))
+        await deaf.hears(other)
+        assert deaf.recoveries
+        other.send("heard")
+        await until(lambda: "heard" in deaf.texts)
+
+        assert "missed" not in deaf.texts
+        await deaf.bus.stop()
+        await deaf.layer.flush()
 
 
 async def test_a_queue_beyond_its_limit_is_dropped(
