@@ -47,8 +47,9 @@ log = structlog.get_logger("parley.engine")
 T = TypeVar("T")
 
 READERS = 4
-HEARTBEAT = 20.0
-"""Seconds between two renewals of presence, and between two looks at which chats moved."""
+HEARTBEAT = 15.0
+"""Seconds between two renewals of presence, and between two looks at which chats moved and whose presence has lapsed:
+with its TTL of 40 s everybody has heard of a killed process's people after 60 s."""
 SESSION_CHECK = 3.0
 """Seconds between two looks at whether open sockets' sessions still live; a revocation is told at once besides."""
 SYNC_OVERLAP = timedelta(seconds=10)

@@ -61,6 +61,7 @@ class RedisLeases:
     """
 
     def __init__(self, url: str) -> None:
+        self._longest = settings.PARLEY_PRESENCE_TTL.total_seconds() + 1
         self._redis: Any = redis_asyncio.from_url(url, socket_timeout=2, socket_connect_timeout=2)
 
     @staticmethod
@@ -83,7 +84,9 @@ class RedisLeases:
 
     async def is_held(self, user_id: UUID) -> bool:
         """See `Leases`."""
-        return bool(await self._redis.zcount(self._key(user_id), await self._now(), "+inf"))
+        now = await self._now()
+        # One that ends later than any lease was taken before Redis's clock was set back.
+        return bool(await self._redis.zcount(self._key(user_id), now, now + self._longest))
 
     async def _now(self) -> float:
         seconds, microseconds = await self._redis.time()

@@ -179,6 +179,7 @@ class Device:
             frame = json.loads(text)
             if frame.get("event") == "restarting":
                 self.hint = frame["data"]["reconnectInMs"] / 1000
+                self.ledger.hints.append(self.hint)
             elif frame.get("event") == "error":
                 self.ledger.lies.append(f"An error frame: {text!r}")
             else:

@@ -42,6 +42,8 @@ class Ledger:
     messages: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)
+    hints: list[float] = field(default_factory=list)
+    """The moments in seconds after which closed sockets were asked to come back."""
     lies: list[str] = field(default_factory=list)
 
     def sends(self, sent: Sent) -> None:

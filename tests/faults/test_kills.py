@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,7 +10,7 @@ from tests.conftest import DaphneFactory
 from tests.faults.cast import Cast
 from tests.faults.fleet import Fleet, fleet
 from tests.faults.kills import kill_along
-from tests.faults.postgres import Postgres, postgres
+from tests.faults.postgres import Postgres
 from tests.faults.readers import Reader
 from tests.faults.writers import RestWriter, Writer
 from tests.live.server import Redis
@@ -22,13 +21,6 @@ SENDS = 10_000
 OVER_REST = 100
 PEOPLE = 8
 KILLS = 20
-
-
-@pytest.fixture
-def own_postgres() -> Iterator[Postgres]:
-    """A PostgreSQL that the test may kill."""
-    with postgres() as server:
-        yield server
 
 
 async def send_through_kills(servers: Fleet, victims: list[str], title: str) -> None:
