@@ -18,7 +18,7 @@ PIP := $(BIN)/pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run admin demo doctor test lint test-web test-python format docs lock clean install migrate secrets web FORCE
+.PHONY: help run admin demo doctor test lint test-web test-python faults format docs lock clean install migrate secrets web FORCE
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ test-web: web/node_modules/.package-lock.json ## Test the web client
 
 test-python: .venv/installed-dev web ## Test the server, end to end and in a browser too
 	$(BIN)/pytest -n auto --dist loadfile --cov $(PYTEST_ARGS)
+
+faults: .venv/installed-dev ## Kill processes, Redis and databases under load, and print what was counted
+	$(BIN)/pytest -s tests/faults $(PYTEST_ARGS)
 
 format: .venv/installed-dev ## Put the code in the house's shape
 	$(BIN)/ruff check --fix .

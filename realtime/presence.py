@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -29,6 +30,9 @@ log = structlog.get_logger("parley.presence")
 RELOAD_GRACE = 2.0
 """Seconds between the last socket's end and offline: a page that reloads does not flicker."""
 
+RETRY_SECONDS = 5.0
+"""Seconds after which a Redis that was away is asked again."""
+
 CHOICE = "choice"
 """The holder of the lease that a choice by REST takes for somebody without a socket."""
 
@@ -50,6 +54,7 @@ class Presence:
         self._in_database = in_database
         self._is_here = is_here
         self._holder = uuid7().hex
+        self._redis_away_until = 0.0
         self._ttl: timedelta = settings.PARLEY_PRESENCE_TTL
         self._leaving: dict[UUID, asyncio.TimerHandle] = {}
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
@@ -74,7 +79,8 @@ class Presence:
         """Renew the people with a socket here, and put right what is shown of those who came or went unseen."""
         present = list(user_ids)
         if present:
-            await self._with_leases(self._leases.renew(present, holder=self._holder, ttl=self._ttl.total_seconds()))
+            ttl = self._ttl.total_seconds()
+            await self._with_leases(lambda leases: leases.renew(present, holder=self._holder, ttl=ttl))
         for user_id in await self._in_database(_renew_in_database, present):
             await self._settle_safely(user_id)
 
@@ -107,21 +113,27 @@ class Presence:
             present = self._is_here(user_id)
             ttl = self._ttl.total_seconds()
             if present:
-                await self._with_leases(self._leases.renew([user_id], holder=self._holder, ttl=ttl))
-                await self._with_leases(self._leases.release(user_id, holder=CHOICE))
+                await self._with_leases(lambda leases: leases.renew([user_id], holder=self._holder, ttl=ttl))
+                await self._with_leases(lambda leases: leases.release(user_id, holder=CHOICE))
             else:
-                await self._with_leases(self._leases.release(user_id, holder=self._holder))
-                present = bool(await self._with_leases(self._leases.is_held(user_id)))
+                await self._with_leases(lambda leases: leases.release(user_id, holder=self._holder))
+                present = bool(await self._with_leases(lambda leases: leases.is_held(user_id)))
                 if choice and not present:
-                    await self._with_leases(self._leases.renew([user_id], holder=CHOICE, ttl=ttl))
+                    await self._with_leases(lambda leases: leases.renew([user_id], holder=CHOICE, ttl=ttl))
                     present = True
             await self._in_database(_show, user_id, present=present, told_to_self=choice)
 
-    async def _with_leases(self, call: Awaitable[T]) -> T | None:
-        """Ask for leases. With Redis away presence is what the database says, by `lastSeen` and its TTL."""
+    async def _with_leases(self, call: Callable[[MemoryLeases | RedisLeases], Awaitable[T]]) -> T | None:
+        """Ask for leases. With Redis away presence is what the database says, by `lastSeen` and its TTL.
+
+        A Redis that hangs costs a time-out, and a person's first socket waits for it; so for a while nobody else asks.
+        """
+        if time.monotonic() < self._redis_away_until:
+            return None
         try:
-            return await call
+            return await call(self._leases)
         except RedisError as error:
+            self._redis_away_until = time.monotonic() + RETRY_SECONDS
             log.warning("presence.redis_away", error=type(error).__name__)
             return None
 
