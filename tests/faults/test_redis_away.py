@@ -23,9 +23,9 @@ AWAY_SECONDS = 30
 PEOPLE = 4
 PAUSE = 0.25
 """Seconds between two sends of a person: with the rate limits on, 600 a minute are allowed."""
-SLOWEST_ACK = 3.0
+SLOWEST_ACK = 5.0
 """Once in a while one call waits for a Redis that hangs, for 2 s."""
-SLOWEST_WELCOME = 5.0
+SLOWEST_WELCOME = 10.0
 """A handshake counts towards a limit, and a person's first socket takes a lease: that may be two of those calls."""
 
 Break = Callable[[Fleet], Awaitable[None]]

@@ -6,7 +6,9 @@ import asyncio
 import signal
 import socket as sockets
 import time
+from contextlib import AsyncExitStack
 
+import httpx
 import pytest
 
 from tests.conftest import DaphneFactory
@@ -16,7 +18,7 @@ from tests.faults.postgres import Postgres
 from tests.faults.proxy import Way
 from tests.faults.readers import Reader
 from tests.faults.writers import RestWriter, Writer
-from tests.live.clients import bare_socket, register
+from tests.live.clients import PASSWORD, bare_socket, register
 from tests.live.server import LOOPBACK, Daphne, Redis
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -55,10 +57,31 @@ async def test_a_rolling_restart_under_load(daphne: DaphneFactory, own_redis: Re
         await cast.conclude("A rolling restart")
         assert cast.ledger.acked_sends == SENDS + 50
         assert cast.ledger.counts["closed with 1012"] >= 2 * PEOPLE
+        duplicates = [ack for acks in cast.ledger.acks.values() for ack in acks if ack.duplicate]
+        assert duplicates == [], "something was committed and not acked"
         hints = cast.ledger.hints
         assert len(hints) == cast.ledger.counts["closed with 1012"]
         assert max(hints) - min(hints) > 1, f"they come back all at once: {hints}"
         assert cast.ledger.counts["closed with 1006"] == 0, "a socket was cut off"
+
+
+async def test_requests_under_way_are_answered(daphne: DaphneFactory) -> None:
+    """Sign-ups take their time, for the passwords' sake; SIGTERM in the middle of them does not cut them off."""
+    server = daphne()
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(httpx.AsyncClient(base_url=server.url, timeout=15)) for _ in "abc"]
+        for client in clients:
+            await client.get("/healthz")  # its connection is there
+
+        people = [{"username": f"{name}da", "email": f"{name}@example.org", "password": PASSWORD} for name in "abc"]
+        calls = [client.post("/auth/register", json=body) for client, body in zip(clients, people, strict=True)]
+        signing_up = [asyncio.ensure_future(call) for call in calls]
+        await asyncio.sleep(0.1)
+        server.send(signal.SIGTERM)
+        answers = await asyncio.gather(*signing_up)
+
+    assert [(answer.status_code, answer.headers["connection"]) for answer in answers] == [(201, "close")] * 3
+    assert await asyncio.to_thread(server.wait) == 0
 
 
 async def test_nobody_is_let_in_while_it_ends(daphne: DaphneFactory) -> None:
