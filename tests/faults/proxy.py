@@ -35,7 +35,6 @@ class FaultProxy:
         self.way = Way.FORWARD
         self.delay = 0.0
         self.port = 0
-        self.connections = 0
         self._turn = count()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
@@ -97,7 +96,6 @@ class FaultProxy:
             self._server = None
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
         self._open.add(writer)
         if self.way is Way.BLACK_HOLE:
             reader._transport.pause_reading()  # type: ignore[attr-defined]

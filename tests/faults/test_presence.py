@@ -13,7 +13,7 @@ from tests.conftest import DaphneFactory
 from tests.live.clients import Talker, register
 from tests.live.server import Redis
 
-pytestmark = [pytest.mark.live, pytest.mark.slow]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(300)]
 
 TTL_SECONDS = 60
 """What docs/operations.md promises: the lease's time, and a beat."""

@@ -17,7 +17,7 @@ from tests.faults.readers import Reader
 from tests.faults.writers import RestWriter, Writer
 from tests.live.server import Redis
 
-pytestmark = [pytest.mark.live, pytest.mark.slow]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(300)]
 
 AWAY_SECONDS = 30
 PEOPLE = 4

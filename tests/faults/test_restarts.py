@@ -21,7 +21,7 @@ from tests.faults.writers import RestWriter, Writer
 from tests.live.clients import PASSWORD, bare_socket, register
 from tests.live.server import LOOPBACK, Daphne, Redis
 
-pytestmark = [pytest.mark.live, pytest.mark.slow]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(300)]
 
 PEOPLE = 6
 SENDS = 2_400

@@ -19,7 +19,7 @@ from tests.faults.shim import Shim
 from tests.faults.writers import RestWriter, Writer
 from tests.live.server import Redis, make_redis
 
-pytestmark = [pytest.mark.live, pytest.mark.slow]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(300)]
 
 PEOPLE = 4
 HOUR = 3600
