@@ -19,7 +19,7 @@ PIP := $(BIN)/pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run admin demo doctor bench test lint test-web test-python format docs lock clean install migrate secrets web FORCE
+.PHONY: help run admin demo doctor bench test lint test-web test-python faults format docs lock clean install migrate secrets web FORCE
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ test-python: .venv/installed-dev web tests/live/socketio/node_modules/.package-l
 
 bench: .venv/installed-bench ## Compare Parley with its peers and write bench/report.md (BENCH_ARGS=--quick for a look)
 	$(BIN)/python -m bench.run $(BENCH_ARGS)
+
+faults: .venv/installed-dev ## Kill processes, Redis and databases under load, and print what was counted
+	$(BIN)/pytest -s tests/faults $(PYTEST_ARGS)
 
 format: .venv/installed-dev ## Put the code in the house's shape
 	$(BIN)/ruff check --fix .

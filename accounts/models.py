@@ -105,10 +105,13 @@ class User(AbstractBaseUser, PermissionsMixin):
         return super().check_password(None if raw_password is None else prepare(raw_password))
 
     def presence(self, now: datetime | None = None) -> str:
-        """Return the status that holds now: an `online` or `away` not renewed within the TTL has lapsed."""
+        """Return the status that holds now: an `online` or `away` not renewed within the TTL has lapsed.
+
+        So has one from the future: the clock was set back, and by that clock nobody would renew it for long.
+        """
         if self.status == Status.OFFLINE or self.last_seen is None:
             return Status.OFFLINE
-        lapsed = (now or timezone.now()) - self.last_seen > settings.PARLEY_PRESENCE_TTL
+        lapsed = abs((now or timezone.now()) - self.last_seen) > settings.PARLEY_PRESENCE_TTL
         return Status.OFFLINE if lapsed else self.status
 
 

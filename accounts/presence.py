@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import Status, User
@@ -55,9 +56,13 @@ def hidden_user_ids(*, user_ids: Collection[UUID]) -> list[UUID]:
 
 
 def lapsed_user_ids() -> list[UUID]:
-    """Return some of those who are stored as there although nobody has renewed them within the TTL."""
-    lapsed = timezone.now() - settings.PARLEY_PRESENCE_TTL
-    rows = User.objects.filter(status__in=[Status.ONLINE, Status.AWAY], last_seen__lt=lapsed)
+    """Return some of those who are stored as there although nobody has renewed them within the TTL.
+
+    A time in the future is none: see `User.presence`.
+    """
+    now, ttl = timezone.now(), settings.PARLEY_PRESENCE_TTL
+    lapsed = Q(last_seen__lt=now - ttl) | Q(last_seen__gt=now + ttl)
+    rows = User.objects.filter(lapsed, status__in=[Status.ONLINE, Status.AWAY])
     return list(rows.values_list("pk", flat=True)[:LAPSED_AT_ONCE])
 
 

@@ -172,6 +172,14 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, OperationalError) and any(text in str(error) for text in _TRANSIENT_SQLITE)
 
 
+def is_outage(error: BaseException) -> bool:
+    """Tell whether the database is away, full or broken: nothing that the caller has done, and it may pass.
+
+    MongoDB's backend raises all that a server can say, but a unique violation, as a plain `DatabaseError`.
+    """
+    return isinstance(error, (OperationalError, InterfaceError)) or type(error) is DatabaseError
+
+
 def discard_broken_connection(error: BaseException) -> None:
     """Close this thread's connection after an error that may have broken it; the next query opens a new one."""
     if isinstance(error, (OperationalError, InterfaceError)) and not in_transaction():

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -13,6 +14,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions, status
 from rest_framework.response import Response
+
+from chatproject import db
 
 log = structlog.get_logger("parley.error")
 
@@ -70,6 +73,18 @@ class InternalError(DomainError):
     message = "Something went wrong on our side."
 
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+
+
+def failure_of(error: BaseException) -> DomainError:
+    """Return what the client is told of an exception that nobody expected.
+
+    `Unavailable` where the database is away or a disk full, so that it tries again; otherwise `InternalError`.
+    """
+    full = isinstance(error, OSError) and error.errno in _FULL
+    return Unavailable() if full or db.is_outage(error) else InternalError()
+
+
 def current_request_id() -> str | None:
     """Return the id of the request or frame being handled; the log lines carry the same."""
     return structlog.contextvars.get_contextvars().get("request_id")
@@ -107,11 +122,14 @@ _DRF_CODES = {
 
 
 def exception_handler(exception: Exception, context: Mapping[str, Any]) -> Response | None:
-    """Render every exception of a DRF view. Unexpected ones return None and reach `server_error`."""
+    """Render every exception of a DRF view. Those that are bugs return None and reach `server_error`."""
     if isinstance(exception, Http404):
         exception = exceptions.NotFound()
     elif isinstance(exception, PermissionDenied):
         exception = exceptions.PermissionDenied()
+    elif isinstance(failure := failure_of(exception), Unavailable):
+        log.error("http.unavailable", error=f"{type(exception).__name__}: {exception}")
+        exception = failure
     if isinstance(exception, DomainError):
         return _response(body_of(exception), exception.status, retry_after=exception.retry_after)
     if not isinstance(exception, exceptions.APIException):

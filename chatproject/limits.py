@@ -5,6 +5,7 @@ The counting is django-ratelimit's: fixed windows, one counter for each rule and
 
 from __future__ import annotations
 
+import time
 from enum import Enum, auto, unique
 
 import structlog
@@ -15,6 +16,8 @@ from redis.exceptions import RedisError
 from chatproject.errors import DomainError
 
 log = structlog.get_logger("parley.limits")
+
+RETRY_SECONDS = 5.0
 
 
 @unique
@@ -61,17 +64,30 @@ class RateLimited(DomainError):
     message = "Too many requests: wait a moment."
 
 
+_away_until = 0.0
+"""When the shared cache, which was away at the last call, is asked again (monotonic); 0 while it is there."""
+
+
 def spend(rule: Rule, subject: object) -> None:
     """Count one call by `subject` (a user id or an address). Raises `RateLimited` above the rule's rate.
 
-    When the shared cache is away the call is let through and logged: a limit is a protection, not a lock.
+    While the shared cache is away calls are let through: a limit is a protection, not a lock. One call in
+    `RETRY_SECONDS` finds out, at the cost of a time-out where the cache hangs; the others do not wait for it.
     """
+    global _away_until  # noqa: PLW0603
+    now = time.monotonic()
+    if now < _away_until:
+        return
+    if _away_until:
+        _away_until = now + RETRY_SECONDS
     try:
         usage = get_usage(
             None, group=f"parley:{rule.name}", key=lambda _group, _request: str(subject), rate=rule.rate, increment=True
         )
     except (OSError, RedisError) as error:
+        _away_until = time.monotonic() + RETRY_SECONDS
         log.warning("limits.unavailable", rule=rule.name, error=type(error).__name__)
         return
+    _away_until = 0.0
     if usage and usage["should_limit"]:
         raise RateLimited(retry_after=max(1, int(usage["time_left"])))

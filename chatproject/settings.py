@@ -156,7 +156,7 @@ SIMPLE_JWT = {
     "LEEWAY": 0,
 }
 PARLEY_REFRESH_LIFETIME = timedelta(days=30)
-PARLEY_PRESENCE_TTL = timedelta(seconds=60)
+PARLEY_PRESENCE_TTL = timedelta(seconds=40)
 PARLEY_REDIS_URLS = ENV.redis_urls
 PARLEY_TRUSTED_PROXIES = ENV.trusted_proxies
 PARLEY_MASTER_KEYS = ENV.master_keys

@@ -16,10 +16,9 @@ from typing import TypeVar
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError
 
 from chatproject import db
-from chatproject.errors import DomainError, InternalError, Unavailable
+from chatproject.errors import DomainError, InternalError, Unavailable, failure_of
 from messaging.drafts import Draft
 from messaging.services import Outcome, store
 from realtime.frames import encode
@@ -149,4 +148,4 @@ def _outcomes(drafts: Sequence[Draft]) -> list[Outcome]:
             log.warning("batch.split", drafts=len(drafts), error=type(error).__name__)
             return [outcome for draft in drafts for outcome in _outcomes([draft])]
         log.exception("batch.failed", sender_id=str(drafts[0].sender_id))
-        return [Unavailable() if isinstance(error, DatabaseError) else InternalError()]
+        return [failure_of(error)]

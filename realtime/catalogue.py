@@ -16,6 +16,7 @@ class Told(StrEnum):
     SYNC_DONE = "sync:done"
     SYNC_RESET = "sync:reset"
     SESSION_END = "session:end"
+    RESTARTING = "restarting"
     ERROR = "error"
 
 

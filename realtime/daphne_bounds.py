@@ -13,6 +13,7 @@ import asyncio
 import socket as sockets
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -46,6 +47,8 @@ READER_SECONDS = 0.01
 """How often a waiting answer looks whether its reader has caught up."""
 STALLED_SECONDS = 20.0
 """How long a reader of an answer may take nothing."""
+ANSWER_SECONDS = 3.0
+"""How long requests under way may take to be answered once the process is to end."""
 SHUTDOWN_SECONDS = 8
 """How long sockets and what is under way may take to end; Daphne's own end follows."""
 
@@ -267,11 +270,36 @@ class BoundedRequest(http_protocol.WebRequest):  # type: ignore[misc]
                 return
             await asyncio.sleep(READER_SECONDS)
 
+    def end_connection(self) -> None:
+        """Let this be the last request of its connection (RFC 9112, section 9.6)."""
+        if self.channel is not None:
+            self.channel.persistent = False
+        if not self._response_started:
+            self.responseHeaders.setRawHeaders(b"connection", [b"close"])
+
     def _refuse(self) -> None:
         if not self._refused:
             self._refused = True
             self.channel.transport.write(_REFUSAL)
             self.channel.transport.loseConnection()
+
+
+async def _answer_requests(daphne: server.Server) -> None:
+    """Let the requests under way have their answers, the last ones of their connections.
+
+    What takes longer than a moment is cut off.
+    """
+
+    def under_way() -> list[BoundedRequest]:
+        states = daphne.connections.items()
+        return [one for one, state in states if isinstance(one, BoundedRequest) and "disconnected" not in state]
+
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ANSWER_SECONDS):
+            while requests := under_way():
+                for request in requests:
+                    request.end_connection()
+                await asyncio.sleep(READER_SECONDS)
 
 
 def install(*, on_shutdown: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -298,16 +326,19 @@ def install(*, on_shutdown: Callable[[], Coroutine[Any, Any, None]]) -> None:
         if isinstance(protocol, BoundedRequest):
             await protocol.reader()
 
-    async def drain() -> None:
+    async def drain(self: server.Server) -> None:
         try:
-            await asyncio.wait_for(on_shutdown(), SHUTDOWN_SECONDS)
+            async with asyncio.timeout(SHUTDOWN_SECONDS):
+                await _answer_requests(self)
+                await on_shutdown()
+                await _answer_requests(self)
         except TimeoutError:
             log.warning("daphne.drain_cut_short", seconds=SHUTDOWN_SECONDS)
 
     def drain_and_kill(self: server.Server) -> Deferred[Any]:
         for listening in self.listeners:
             listening.addCallback(lambda port: port.stopListening())
-        drained = Deferred.fromFuture(asyncio.ensure_future(drain()))
+        drained = Deferred.fromFuture(asyncio.ensure_future(drain(self)))
         drained.addErrback(lambda failure: log.error("daphne.drain_failed", error=failure.getErrorMessage()))
         drained.addCallback(lambda _: kill_all_applications(self))
         return drained

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from chatproject.errors import DomainError, InternalError
+from chatproject.errors import DomainError, InternalError, failure_of
 from chatproject.ids import uuid7
 from chatproject.limits import Rule
 from realtime import frames
@@ -59,10 +59,8 @@ async def handle(
         _fail(socket, error.frame_id, error, event="", started=started)
     except DomainError as error:
         _fail(socket, frame_id, error, event=event, started=started)
-    except Exception:  # the socket boundary: the client gets an answer, the log the traceback
-        with bound_contextvars(request_id=str(uuid7())):
-            log.exception("socket.failed", socket_event=_known(event), user_id=str(socket.user_id))
-            socket.fail(frame_id, InternalError())
+    except Exception as error:  # noqa: BLE001  the socket boundary: the client gets an answer, the log the reason
+        _crash(socket, frame_id, error, event=event)
     else:
         socket.ack(frame_id, answer)
         _log(socket, event, started, code="ok")
@@ -121,6 +119,17 @@ def _fail(socket: Socket, frame_id: frames.FrameId | None, error: DomainError, *
     with bound_contextvars(request_id=str(uuid7())):
         socket.fail(frame_id, error)
         _log(socket, event, started, code=error.code)
+
+
+def _crash(socket: Socket, frame_id: frames.FrameId | None, error: Exception, *, event: str) -> None:
+    """Answer for a failure that nobody expected: a bug has its traceback in the log, an outage a line."""
+    failure, details = failure_of(error), {"socket_event": _known(event), "user_id": str(socket.user_id)}
+    with bound_contextvars(request_id=str(uuid7())):
+        if isinstance(failure, InternalError):
+            log.error("socket.failed", exc_info=error, **details)
+        else:
+            log.error("socket.unavailable", error=f"{type(error).__name__}: {error}", **details)
+        socket.fail(frame_id, failure)
 
 
 def _log(socket: Socket, event: str, started: float, *, code: str) -> None:

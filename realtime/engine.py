@@ -34,6 +34,7 @@ from realtime import reminders
 from realtime.batcher import Batcher, Result
 from realtime.bus import Bus
 from realtime.catalogue import Told
+from realtime.farewell import send_away
 from realtime.frames import event_frame
 from realtime.hub import Hub
 from realtime.leases import make_leases
@@ -48,8 +49,9 @@ log = structlog.get_logger("parley.engine")
 T = TypeVar("T")
 
 READERS = 4
-HEARTBEAT = 20.0
-"""Seconds between two renewals of presence, and between two looks at which chats moved."""
+HEARTBEAT = 15.0
+"""Seconds between two renewals of presence, and between two looks at which chats moved and whose presence has lapsed:
+with its TTL of 40 s everybody has heard of a killed process's people after 60 s."""
 LEASE_CHECK = 3.0
 """Seconds between two looks at whether Redis still has this process's leases."""
 RECOVERY_DELAY = 0.2
@@ -106,12 +108,11 @@ class Engine:
         self._every(SESSION_CHECK, self._check_sessions)
 
     async def stop(self) -> None:
-        """Finish what is under way, close every socket with 1012 and give everything back."""
+        """Finish what is under way, send every socket away and give everything back."""
         if self.loop is None:
             return
         await self.batcher.drain()
-        for socket in self.hub.all_sockets():
-            socket.close(CloseCode.RESTARTING)
+        send_away(self.hub.all_sockets())
         await self._wait_for_sockets()
         await self.batcher.drain()
         set_writer(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -29,6 +30,7 @@ from realtime.dispatch import SEND
 from realtime.engine import HEARTBEAT
 from realtime.events import StatusChanged, TypingChanged
 from realtime.sockets import CloseCode
+from tests.conftest import DaphneFactory
 from tests.live.server import ROOT, Daphne
 
 DOCUMENT = json.loads(json.dumps(yaml.safe_load((ROOT / "docs" / "asyncapi.yaml").read_text())))
@@ -353,10 +355,10 @@ class Client:
 
 
 @pytest.mark.live
-async def test_real_frames_fit(live_server_process: Daphne) -> None:
+async def test_real_frames_fit(daphne: DaphneFactory) -> None:
     """Two people do everything there is over real sockets; every frame fits, and every event and ack was among them."""
-    ada = await Client(live_server_process, "ada").arrive()
-    grace = await Client(live_server_process, "grace").arrive()
+    server = daphne()
+    ada, grace = await Client(server, "ada").arrive(), await Client(server, "grace").arrive()
     await _talk(ada, grace)
     await _resync(ada)
     await _fail(ada)
@@ -368,6 +370,8 @@ async def test_real_frames_fit(live_server_process: Daphne) -> None:
     (await ada.http.post("/auth/logout")).raise_for_status()
     assert (await ada.told("session:end"))["data"] == {"reason": "logout"}
     await asyncio.wait_for(ada.reader, 5)
+    server.send(signal.SIGTERM)
+    await grace.told("restarting")
 
     assert moved["data"]["rev"] > 0
     assert ada.socket.close_code == CloseCode.UNAUTHENTICATED

@@ -63,8 +63,9 @@ def test_an_administrator() -> None:
     ("status", "seconds_ago", "shown"),
     [
         (Status.ONLINE, 0, "online"),
-        (Status.AWAY, 59, "away"),
-        (Status.ONLINE, 61, "offline"),
+        (Status.AWAY, 39, "away"),
+        (Status.ONLINE, 41, "offline"),
+        (Status.ONLINE, -41, "offline"),
         (Status.OFFLINE, 0, "offline"),
         (Status.ONLINE, None, "offline"),
     ],

@@ -47,11 +47,12 @@ def test_renewing_nobody(django_assert_num_queries: Any) -> None:
 
 
 def test_who_has_lapsed(db: None, sign_up: Callable[..., SignedIn]) -> None:
-    """Those who show something but were not renewed within the TTL."""
+    """Those who show something but were not renewed within the TTL, or by a clock that was set back since."""
     now = timezone.now()
     late = now - settings.PARLEY_PRESENCE_TTL - timedelta(seconds=1)
     shown = {
         "gone": (Status.ONLINE, late),
+        "ahead": (Status.ONLINE, now + timedelta(hours=1)),
         "away": (Status.AWAY, late),
         "left": (Status.OFFLINE, late),
         "here": (Status.ONLINE, now),
@@ -61,7 +62,10 @@ def test_who_has_lapsed(db: None, sign_up: Callable[..., SignedIn]) -> None:
     for name, (status, seen) in shown.items():
         presence.record(user_id=ids[name], status=status, now=seen)
 
-    assert set(presence.lapsed_user_ids()) == {ids["gone"], ids["away"]}
+    assert set(presence.lapsed_user_ids()) == {ids["gone"], ids["ahead"], ids["away"]}
+    assert {name for name, user_id in ids.items() if User.objects.get(pk=user_id).presence() != Status.OFFLINE} == {
+        "here"
+    }
 
 
 def test_who_is_stored_as_offline_without_having_chosen_so(db: None, sign_up: Callable[..., SignedIn]) -> None:

@@ -7,7 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, IntegrityError, OperationalError, connections
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    connections,
+)
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Session, User
@@ -106,6 +113,22 @@ def test_which_errors_are_worth_another_try(
             run()
         assert len(calls) == 1
         assert not User.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OperationalError("database or disk is full"), True),
+        (InterfaceError("connection already closed"), True),
+        (DatabaseError("localhost:27017: connection refused"), True),
+        (IntegrityError("UNIQUE constraint failed"), False),
+        (ProgrammingError("no such column"), False),
+        (ValueError("database is locked"), False),
+    ],
+)
+def test_which_errors_are_outages(error: Exception, expected: bool) -> None:
+    """Those that no other request would have avoided."""
+    assert db.is_outage(error) is expected
 
 
 def test_a_joined_function_does_not_repeat_itself(transactional_db: None) -> None:

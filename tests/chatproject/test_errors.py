@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import Any
 
 import pytest
 import structlog
 from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError, ProgrammingError
 from django.http import Http404, HttpResponse
 from django.test import Client, RequestFactory
 from rest_framework import exceptions
@@ -68,9 +70,12 @@ def test_fields_and_the_time_to_wait() -> None:
         (exceptions.MethodNotAllowed("PUT"), 405, "method_not_allowed"),
         (exceptions.NotAcceptable(), 406, "not_acceptable"),
         (exceptions.UnsupportedMediaType("text/secret"), 415, "unsupported_media_type"),
+        (OperationalError("secret: the server closed the connection"), 503, "unavailable"),
+        (InterfaceError("secret: connection already closed"), 503, "unavailable"),
+        (OSError(errno.ENOSPC, "secret: no space left on device"), 503, "unavailable"),
     ],
 )
-def test_what_drf_and_django_raise(exception: Exception, status: int, code: str) -> None:
+def test_what_drf_django_and_stores_raise(exception: Exception, status: int, code: str) -> None:
     """Each has its code, and no detail of ours or the client's."""
     response = exception_handler(exception, {})
 
@@ -80,9 +85,20 @@ def test_what_drf_and_django_raise(exception: Exception, status: int, code: str)
     assert ("WWW-Authenticate" in response.headers) == (status == 401)
 
 
-def test_unexpected_exceptions_are_left_to_the_last_resort() -> None:
+@pytest.mark.parametrize("bug", [RuntimeError("boom"), ProgrammingError("no such column"), FileNotFoundError("gone")])
+def test_bugs_are_left_to_the_last_resort(bug: Exception) -> None:
     """The handler does not hide them from Django's log."""
-    assert exception_handler(RuntimeError("boom"), {}) is None
+    assert exception_handler(bug, {}) is None
+
+
+def test_the_log_says_what_was_away() -> None:
+    """The answer does not."""
+    with structlog.testing.capture_logs() as logs:
+        exception_handler(OperationalError("database or disk is full"), {})
+
+    assert [(line["event"], line["error"]) for line in logs] == [
+        ("http.unavailable", "OperationalError: database or disk is full")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.core.cache import cache
 from django.test import override_settings
 from structlog.testing import capture_logs
 
+from chatproject import limits
 from chatproject.limits import RATES, RateLimited, Rule, spend
 from tests.live.server import free_port
 
@@ -87,17 +89,42 @@ def test_limits_can_be_switched_off(settings: Any) -> None:
         spend(Rule.SEND, "ada")
 
 
-def test_without_the_shared_counter_calls_go_through() -> None:
-    """A Redis that is away locks nobody out; the log says so, and not who called."""
-    away = {
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The shared cache is a Redis that is not there."""
+    monkeypatch.setattr(limits, "_away_until", 0.0)
+    cache_settings = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": f"redis://127.0.0.1:{free_port()}/0",
     }
+    with override_settings(CACHES={"default": cache_settings}):
+        yield
 
-    with override_settings(CACHES={"default": away}), capture_logs() as lines:
+
+def test_without_the_shared_counter_calls_go_through(away: None) -> None:
+    """A Redis that is away locks nobody out; the log says so once for a while, and not who called."""
+    with capture_logs() as lines:
         for _ in range(5):
             spend(Rule.SEND, "ada")
 
-    assert [line["event"] for line in lines] == ["limits.unavailable"] * 5
+    assert [line["event"] for line in lines] == ["limits.unavailable"]
     assert lines[0]["rule"] == "SEND"
     assert "ada" not in str(lines)
+
+
+def test_the_counter_is_asked_again_after_a_while(away: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By one call at a time; once it answers, limits hold again."""
+    spend(Rule.SEND, "ada")
+    monkeypatch.setattr(limits, "_away_until", time.monotonic() - 1)
+
+    with capture_logs() as lines:
+        for _ in range(5):
+            spend(Rule.SEND, "ada")
+    assert len(lines) == 1
+
+    monkeypatch.setattr(limits, "_away_until", time.monotonic() - 1)
+    here = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "back"}
+    with override_settings(CACHES={"default": here}):
+        exhaust()
+        with pytest.raises(RateLimited):
+            spend(Rule.SEND, "ada")

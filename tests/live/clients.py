@@ -32,6 +32,7 @@ class Account:
 
     id: str
     token: str
+    refresh_token: str
 
     @property
     def headers(self) -> dict[str, str]:
@@ -46,7 +47,8 @@ async def register(server: Daphne, name: str) -> Account:
     async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE) as client:
         answer = await client.post("/auth/register", json=body)
     assert answer.status_code == 201, answer.text
-    return Account(id=answer.json()["user"]["id"], token=answer.json()["accessToken"])
+    body = answer.json()
+    return Account(id=body["user"]["id"], token=body["accessToken"], refresh_token=body["refreshToken"])
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -14,7 +15,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from chatproject import devsecrets
 
@@ -55,13 +56,25 @@ class Process:
     command: list[str]
     log_path: Path
     environment: Mapping[str, str] = field(default_factory=clean_environment)
+    directory: Path = ROOT
+    user: pwd.struct_passwd | None = None
+    """As whom the command runs, when not as ourselves (only root may say so)."""
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the command in the project's directory; its log grows from one start to the next."""
+        """Start the command; its log grows from one start to the next."""
+        someone: dict[str, Any] = {}
+        if self.user is not None:
+            someone = {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self.command,
+                cwd=self.directory,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                **someone,
             )
 
     @property

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.web import http
+from twisted.web.http_headers import Headers
 
 from realtime import daphne_bounds
 from realtime.daphne_bounds import (
@@ -209,6 +210,8 @@ class Upload(BoundedRequest):
 
     def __init__(self) -> None:
         self.channel = SimpleNamespace(transport=StringTransport())
+        self.responseHeaders = Headers()
+        self._response_started = False
         self.content = None
         self.kept = 0
 
@@ -332,9 +335,46 @@ async def test_the_engine_stops_before_the_applications(restored: list[str]) -> 
     port = SimpleNamespace(stopListening=lambda: restored.append("deaf"))
     daphne_bounds.install(on_shutdown=drain)
 
-    await end(SimpleNamespace(listeners=[succeed(port)]))
+    await end(SimpleNamespace(listeners=[succeed(port)], connections={}))
 
     assert restored == ["deaf", "drained", "killed"]
+
+
+async def test_requests_under_way_are_answered_first(restored: list[str], upload: Upload) -> None:
+    """And are the last ones of their connections; those that are over, and sockets, are not waited for."""
+    state: dict[str, float] = {}
+
+    async def drain() -> None:
+        restored.append("drained")
+
+    daphne_bounds.install(on_shutdown=drain)
+    connections = {upload: state, object(): {}}
+    ending = asyncio.ensure_future(end(SimpleNamespace(listeners=[], connections=connections)))
+    await asyncio.sleep(5 * daphne_bounds.READER_SECONDS)
+    assert restored == []
+    assert not upload.channel.persistent
+    assert upload.responseHeaders.getRawHeaders(b"connection") == [b"close"]
+
+    state["disconnected"] = 1.0
+    await ending
+
+    assert restored == ["drained", "killed"]
+
+
+async def test_a_request_that_takes_too_long_is_left(
+    restored: list[str], upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end is not held up by a reader of a large file."""
+    monkeypatch.setattr(daphne_bounds, "ANSWER_SECONDS", 0.05)
+
+    async def drain() -> None:
+        restored.append("drained")
+
+    daphne_bounds.install(on_shutdown=drain)
+
+    await end(SimpleNamespace(listeners=[], connections={upload: {}}))
+
+    assert restored == ["drained", "killed"]
 
 
 @pytest.mark.parametrize("failure", ["slow", "broken"])
@@ -351,7 +391,7 @@ async def test_a_drain_that_fails_does_not_hold_the_end(
 
     daphne_bounds.install(on_shutdown=drain)
 
-    await end(SimpleNamespace(listeners=[]))
+    await end(SimpleNamespace(listeners=[], connections={}))
 
     assert restored == ["killed"]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import structlog
+from django.db import OperationalError
 
 from accounts import services as accounts
 from chatproject import limits
@@ -118,6 +119,24 @@ async def test_a_malformed_frame_with_an_id(connect: Connect, ada: Person) -> No
     await client.send_text(json.dumps({"id": "mine", "data": {}}))
 
     assert (await client.ack("mine"))["error"]["code"] == "malformed_json"
+
+
+async def test_a_database_that_is_away(connect: Connect, ada: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sender is told to try again, and the log what is wrong, without a traceback: it is no bug."""
+    client = await connect(ada)
+
+    def away(**_: Any) -> None:
+        raise OperationalError("the server closed the connection")
+
+    monkeypatch.setattr(accounts, "choose_status", away)
+    with structlog.testing.capture_logs() as logs:
+        code = await client.refused("user:status", {"status": "away"})
+
+    assert code == "unavailable"
+    assert [line["error"] for line in logs if line["event"] == "socket.unavailable"] == [
+        "OperationalError: the server closed the connection"
+    ]
+    assert not any("exc_info" in line for line in logs)
 
 
 async def test_an_unexpected_failure(

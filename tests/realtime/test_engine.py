@@ -53,6 +53,7 @@ async def test_stopping_closes_every_socket(live: Engine, ada: Person, bob: Pers
 
     assert codes == [1012, 1012]
     assert [client.close_reason for client in clients] == ["restarting", "restarting"]
+    assert [client.inbox[-1]["event"] for client in clients] == ["restarting", "restarting"]
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("parley-")] == []
     others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     assert others == []

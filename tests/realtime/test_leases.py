@@ -91,6 +91,21 @@ async def test_a_process_with_a_wrong_clock(leases: Leases) -> None:
     assert not await held(leases, ADA)
 
 
+async def test_a_redis_whose_clock_was_set_back(redis_server: Redis) -> None:
+    """A dead process's lease that would now hold for an hour holds nobody."""
+    leases = RedisLeases(redis_server.url)
+    with redis_client.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+        await leases.renew([ADA, BOB], holder="alive", ttl=30)
+        for key in client.scan_iter():
+            client.zadd(key, {"alive": time.time() + 3600})
+
+        assert not await leases.is_held(ADA)
+        await leases.renew([BOB], holder="alive", ttl=30)
+        assert await leases.is_held(BOB)
+    await leases.close()
+
+
 async def test_redis_keeps_nothing_of_the_gone(redis_server: Redis) -> None:
     """Ended leases of dead processes go with the next renewal, and the rest expires by itself."""
     leases = RedisLeases([redis_server.url])

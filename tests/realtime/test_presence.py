@@ -22,7 +22,7 @@ from realtime import presence as presence_module
 from realtime.engine import Engine
 from realtime.leases import MemoryLeases, RedisLeases
 from realtime.presence import Presence
-from tests.live.server import Redis
+from tests.live.server import Redis, free_port
 from tests.realtime.conftest import Connect, Person, make_person, until
 
 
@@ -472,3 +472,22 @@ async def test_a_new_peer_is_told_from_then_on(
 
     await on_eve.event("user:status", userId=str(ada.id), status="online")
     await until(lambda: len(live.hub) == 2)
+
+
+async def test_a_redis_that_is_away_is_asked_once_in_a_while(
+    live: Engine, ada: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it hangs each question costs a time-out, for which people's first sockets wait."""
+    leases = RedisLeases(f"redis://127.0.0.1:{free_port()}/0")
+    presence = Presence(leases=leases, in_database=live.in_database, is_here=lambda _: True)
+
+    with structlog.testing.capture_logs() as logs:
+        await presence.connected(ada.id)
+        await presence.connected(bob.id)
+        assert [line["event"] for line in logs] == ["presence.redis_away"]
+        monkeypatch.setattr(presence, "_redis_away_until", 0.0)
+        await presence.beat([ada.id, bob.id])
+
+    assert [line["event"] for line in logs] == ["presence.redis_away"] * 2
+    assert await live.in_database(stored, ada) == await live.in_database(stored, bob) == "online"
+    await presence.stop()

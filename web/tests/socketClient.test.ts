@@ -139,6 +139,17 @@ describe("SocketClient", () => {
     expect(server.sockets).toHaveLength(2);
   });
 
+  it("comes back when the restarting server asked it to", async () => {
+    vi.spyOn(Math, "random").mockReturnValue(1);
+    server.socket.accept();
+    server.socket.push("restarting", { reconnectInMs: 9_000 });
+    server.socket.close(1012);
+    await vi.advanceTimersByTimeAsync(9_400);
+    expect(server.sockets).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(100);
+    expect(server.sockets).toHaveLength(2);
+  });
+
   it("asks for a sign of life when the page is looked at again", async () => {
     server.socket.accept();
     document.dispatchEvent(new Event("visibilitychange"));

@@ -128,6 +128,7 @@ export interface ServerEvents {
   "sync:done": { chats: Record<string, number> };
   "sync:reset": { chatId: string; rev: number; reason: "too_far" | "gone" };
   "session:end": { reason: string };
+  restarting: { reconnectInMs: number };
   error: { code: string; message: string };
 }
 

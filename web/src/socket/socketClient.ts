@@ -4,7 +4,7 @@
  */
 
 import { ApiError, type ErrorBody, isErrorBody, TooLarge, Unreachable } from "../api/errors";
-import type { ServerEvent } from "../api/types";
+import type { ServerEvent, ServerEvents } from "../api/types";
 
 export type Connection = "connecting" | "open" | "waiting" | "closed";
 
@@ -18,7 +18,7 @@ const ACK_WITHIN_MS = 120_000;
 const FRAME_BYTES = 64 * 1024;
 const UNAUTHENTICATED = 4401;
 const RESTARTING = 1012;
-/** Over this time all clients of a server come back after its restart. */
+/** Over this time clients come back that a server has closed for its restart without telling them when. */
 const RESTART_SPREAD_MS = 3_000;
 
 const utf8 = new TextEncoder();
@@ -52,6 +52,8 @@ export class SocketClient {
   private heardAt = 0;
   private offered = "";
   private refused: string | undefined;
+  /** When the server asked us to come back, in milliseconds after its close. */
+  private comeBackIn: number | undefined;
 
   constructor(private readonly options: SocketOptions) {}
 
@@ -161,6 +163,8 @@ export class SocketClient {
       }, PING_EVERY_MS);
       this.options.onConnection("open");
     }
+    if (frame.event === "restarting")
+      this.comeBackIn = (frame.data as ServerEvents["restarting"]).reconnectInMs;
     this.options.onEvent({ name: frame.event, data: frame.data ?? frame.error } as ServerEvent);
   }
 
@@ -176,7 +180,8 @@ export class SocketClient {
         return;
       }
     }
-    this.later(code === RESTARTING ? RESTART_SPREAD_MS * Math.random() : 0);
+    this.later(this.comeBackIn ?? (code === RESTARTING ? RESTART_SPREAD_MS * Math.random() : 0));
+    this.comeBackIn = undefined;
   }
 
   private later(atLeast = 0): void {

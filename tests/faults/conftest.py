@@ -1,0 +1,26 @@
+"""Fixtures of the runs with faults."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.postgres import Postgres, postgres
+from tests.live.server import Redis, make_redis
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[Redis]:
+    """A real Redis that the test may kill."""
+    with make_redis(tmp_path) as server:
+        server.start()
+        yield server
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL that the test may kill."""
+    with postgres() as server:
+        yield server
