@@ -99,6 +99,45 @@ def insert(model: type[Model], rows: Sequence[Sequence[Any]]) -> None:
             cursor.execute(head + ", ".join([places] * len(part)), [value for row in part for value in row])
 
 
+def update_each(model: type[Model], fields: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Set fields of many rows, each to values of its own: a row is `(primary key, *values)`, ready to store.
+
+    It is `bulk_update` for a hot path: one prepared statement, or one call on MongoDB.
+    """
+    connection = connections[DEFAULT_DB_ALIAS]
+    key: Any = model._meta.pk
+    columns: list[Any] = [model._meta.get_field(name) for name in fields]
+    if vendor() == "mongodb":
+        _update_each_on_mongodb(connection, model, [key, *columns], rows)
+        return
+    quote = connection.ops.quote_name
+    sets = ", ".join(f"{quote(field.column)} = %s" for field in columns)
+    statement = f"UPDATE {quote(model._meta.db_table)} SET {sets} WHERE {quote(key.column)} = %s"  # noqa: S608
+    adapters = [_adapter(field, connection) or _as_it_is for field in (*columns, key)]
+    values = [[adapt(value) for adapt, value in zip(adapters, (*row[1:], row[0]), strict=True)] for row in rows]
+    with connection.cursor() as cursor:
+        cursor.executemany(statement, values)
+
+
+def _update_each_on_mongodb(
+    connection: Any, model: type[Model], fields: Sequence[Any], rows: Sequence[Sequence[Any]]
+) -> None:
+    from pymongo import UpdateOne  # noqa: PLC0415  with MongoDB alone
+
+    writes = []
+    for row in rows:
+        pairs = zip(fields, row, strict=True)
+        key, *stored = [field.get_db_prep_save(value, connection) for field, value in pairs]
+        names = [field.column for field in fields[1:]]
+        writes.append(UpdateOne({fields[0].column: key}, {"$set": dict(zip(names, stored, strict=True))}))
+    if writes:
+        connection.get_collection(model._meta.db_table).bulk_write(writes, session=connection.session)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
 def _insertion(model: type[Model], connection: Any) -> tuple[str, str, Callable[[Sequence[Any]], list[Any]]]:
     """Return the statement up to its rows, the places of one row, and what turns a row into the driver's values."""
     fields = model._meta.concrete_fields

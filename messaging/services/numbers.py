@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from uuid import UUID
@@ -27,23 +26,17 @@ def read(chat_ids: Collection[UUID]) -> dict[UUID, Chat]:
     return {chat.id: chat for chat in db.locked(rows)} if chat_ids else {}
 
 
-def take_for_messages(wanted: Mapping[UUID, int], *, moment: datetime) -> None:
+def take_for_messages(chats: Mapping[UUID, Chat], wanted: Mapping[UUID, int], *, moment: datetime) -> None:
     """Take the next `wanted[chat]` numbers for new messages, of chats that were `read` in this transaction.
 
-    The rows are kept until the transaction ends, so numbers are dense and commits follow their order. Chats that take
-    as many numbers share one statement.
+    The rows are kept until the transaction ends, so numbers are dense and commits follow their order.
     """
-    by_count: dict[int, list[UUID]] = defaultdict(list)
-    for chat_id, count in wanted.items():
-        by_count[count].append(chat_id)
     activity = uuid7()
-    for count in sorted(by_count):
-        Chat.objects.filter(id__in=sorted(by_count[count])).update(
-            counter=F("counter") + count,
-            last_seq=F("counter") + count,
-            activity=activity,
-            changed_at=moment,
-        )
+    rows = []
+    for chat_id in sorted(wanted):
+        counter = chats[chat_id].counter + wanted[chat_id]
+        rows.append((chat_id, counter, counter, activity, moment))
+    db.update_each(Chat, ("counter", "last_seq", "activity", "changed_at"), rows)
 
 
 def take_for_change(chat_id: UUID) -> int:

@@ -231,7 +231,7 @@ class _Batch:
         wanted = Counter(self._chat_id(place) for place in places)
         moment = numbers.now()
         shown = rfc3339(moment)
-        numbers.take_for_messages(wanted, moment=moment)
+        numbers.take_for_messages(self.chats, wanted, moment=moment)
         next_numbers = {chat_id: self.chats[chat_id].counter + 1 for chat_id in wanted}
         rows, events = [], []
         for place, nonce in zip(places, nonces(len(places)), strict=True):

@@ -275,3 +275,15 @@ def test_many_rows_take_few_statements(transactional_db: None) -> None:
         db.insert(User, rows)
 
     assert len(captured) == 3
+
+
+def test_rows_get_values_of_their_own(transactional_db: None) -> None:
+    """With one statement's text for all of them; others stay as they are."""
+    people = [User.objects.create_user(username=f"u{n}", email=f"{n}@x.org", password=None) for n in range(3)]
+    moment = datetime(2026, 1, 31, 12, 0, 0, 123000, tzinfo=UTC)
+
+    db.update_each(User, ("status", "last_seen"), [(people[0].pk, "away", moment), (people[2].pk, "online", None)])
+    db.update_each(User, ("status",), [])
+
+    found = [User.objects.get(pk=one.pk) for one in people]
+    assert [(one.status, one.last_seen) for one in found] == [("away", moment), ("offline", None), ("online", None)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
+from uuid import UUID
 
 from chatproject.ids import uuid7
 from messaging.models import Chat
@@ -10,12 +12,17 @@ from messaging.services import numbers
 from tests.messaging.conftest import Person, open_direct, open_group
 
 
+def take(wanted: Mapping[UUID, int]) -> None:
+    """Take numbers, as for messages."""
+    numbers.take_for_messages(numbers.read(wanted), wanted, moment=numbers.now())
+
+
 def test_messages_take_a_run_of_numbers(ada: Person, grace: Person, alan: Person) -> None:
     """Each chat stands at the last number that was taken."""
     one, other, third = open_direct(ada, grace), open_direct(ada, alan), open_group(ada, grace, alan)
     base = Chat.objects.get(id=third.id).counter
 
-    numbers.take_for_messages({one.id: 3, other.id: 1, third.id: 3}, moment=numbers.now())
+    take({one.id: 3, other.id: 1, third.id: 3})
 
     taken = numbers.read([one.id, other.id, third.id])
     assert {chat_id: chat.counter for chat_id, chat in taken.items()} == {one.id: 3, other.id: 1, third.id: base + 3}
@@ -33,7 +40,7 @@ def test_chats_are_read_with_their_counters(ada: Person, grace: Person) -> None:
 def test_a_change_takes_one_number_and_no_place(ada: Person, grace: Person) -> None:
     """The counter moves on, the newest message stays the newest, and the inbox keeps its order."""
     chat = open_direct(ada, grace)
-    numbers.take_for_messages({chat.id: 2}, moment=numbers.now())
+    take({chat.id: 2})
     before = Chat.objects.get(id=chat.id)
 
     assert numbers.take_for_change(chat.id) == 3
@@ -47,7 +54,7 @@ def test_messages_move_a_chat_to_the_top(ada: Person, grace: Person, alan: Perso
     """Activity grows with each new message, and the change is dated."""
     one, other = open_direct(ada, grace), open_direct(ada, alan)
 
-    numbers.take_for_messages({one.id: 1}, moment=numbers.now())
+    take({one.id: 1})
 
     moved = Chat.objects.get(id=one.id)
     assert moved.activity > Chat.objects.get(id=other.id).activity

@@ -303,7 +303,7 @@ def test_unread_is_what_others_have_said_since(ada: Person, grace: Person, group
 
 def bulk(chat: Chat, sender: Person, count: int) -> None:
     """Insert many messages without encrypting each, for counting alone."""
-    numbers.take_for_messages({chat.id: count}, moment=numbers.now())
+    numbers.take_for_messages(numbers.read([chat.id]), {chat.id: count}, moment=numbers.now())
     last = Chat.objects.get(id=chat.id).counter
     sealed = Message.objects.filter(chat_id=chat.id).values_list("content", flat=True)[0]
     Message.objects.bulk_create(
