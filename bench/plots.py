@@ -59,6 +59,6 @@ def _bars(results: Results, path: Path, value: Callable[[Record], float], title:
     axes.set_title(title)
     if log:
         axes.set_yscale("log")
-    axes.legend(frameon=False, fontsize=8, ncols=2)
+    figure.legend(loc="outside lower center", frameon=False, fontsize=8, ncols=4)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)

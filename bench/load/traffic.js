@@ -15,7 +15,7 @@ const RING = 1 << 20; // more messages than are ever under way
 const ACKED = 1;
 const DELIVERED = 2;
 const COMPLETE = ACKED | DELIVERED;
-const DRAIN_SECONDS = 120;
+const STALLED_SECONDS = 20; // without any progress, what is still under way at the end counts as lost
 const REFUSED_PAUSE_MS = 20;
 
 export async function traffic(job) {
@@ -68,9 +68,20 @@ class Run {
     const { user, system } = process.cpuUsage(cpu);
     this.cpuShare = (user + system) / 1e6 / this.seconds;
     this.sending = false;
-    const deadline = performance.now() + DRAIN_SECONDS * 1000;
-    while (this.outstanding > 0 && performance.now() < deadline) await sleep(0.02);
+    await this.drain();
     for (const connection of this.connections) connection.close();
+  }
+
+  async drain() {
+    let left = this.outstanding;
+    let deadline = performance.now() + STALLED_SECONDS * 1000;
+    while (this.outstanding > 0 && performance.now() < deadline) {
+      await sleep(0.02);
+      if (this.outstanding !== left) {
+        left = this.outstanding;
+        deadline = performance.now() + STALLED_SECONDS * 1000;
+      }
+    }
   }
 
   send(place, at = performance.now()) {
