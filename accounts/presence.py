@@ -19,10 +19,11 @@ SHOWN_AT_ONCE = 2_000
 
 
 @db.transactional()
-def record(*, user_id: UUID, status: Status | str, now: datetime, changed: bool = True) -> None:
-    """Note what somebody shows from now (aware) on, and whether it is something else than before."""
+def record(*, user_ids: Collection[UUID], status: Status | str, now: datetime, changed: bool = True) -> None:
+    """Note what people show from now (aware) on, and whether it is something else than before."""
     times = {"last_seen": now, "shown_at": now} if changed else {"last_seen": now}
-    User.objects.filter(pk=user_id).update(status=status, **times)
+    for chunk in _chunks(sorted(user_ids)):
+        User.objects.filter(pk__in=chunk).update(status=status, **times)
 
 
 def shown_since(*, moment: datetime) -> list[User]:

@@ -47,6 +47,8 @@ READER_SECONDS = 0.01
 """How often a waiting answer looks whether its reader has caught up."""
 STALLED_SECONDS = 20.0
 """How long a reader of an answer may take nothing."""
+LISTEN_BACKLOG = 4096
+"""Connections that may wait to be accepted; with Twisted's 50 the kernel drops clients that come back together."""
 ANSWER_SECONDS = 3.0
 """How long requests under way may take to be answered once the process is to end."""
 SHUTDOWN_SECONDS = 8
@@ -66,6 +68,7 @@ class BoundedSocket(LeanSocket):
 
     failByDrop = False  # noqa: N815  a message above autobahn's limit is answered by its close code, not by a reset
     utf8validateIncoming = False  # noqa: N815  checked here, where it is decoded, and not twice
+    openHandshakeTimeout = 30  # noqa: N815  Daphne's 5 s are too few when thousands come back at once
     _paused = False
     _shut_with: CloseCode | None = None
     _pieces = 0
@@ -311,6 +314,7 @@ def install(*, on_shutdown: Callable[[], Coroutine[Any, Any, None]]) -> None:
     kill_all_applications = server.Server.kill_all_applications
     create_application = server.Server.create_application
     handle_reply = server.Server.handle_reply
+    server_from_string = server.serverFromString
 
     def create_with_wire(self: server.Server, protocol: Any, scope: dict[str, Any]) -> Any:
         if not isinstance(protocol, BoundedSocket):
@@ -346,6 +350,13 @@ def install(*, on_shutdown: Callable[[], Coroutine[Any, Any, None]]) -> None:
     server.Server.kill_all_applications = drain_and_kill
     server.Server.create_application = create_with_wire
     server.Server.handle_reply = reply_and_wait
+
+    def with_backlog(reactor: Any, description: str) -> Any:
+        if description.startswith("tcp:") and "backlog=" not in description:
+            description += f":backlog={LISTEN_BACKLOG}"
+        return server_from_string(reactor, description)
+
+    server.serverFromString = with_backlog
     ws_protocol.WebSocketFactory.protocol = BoundedSocket
     http_protocol.WebRequest = BoundedRequest
     http.HTTPChannel = BoundedChannel  # type: ignore[misc]

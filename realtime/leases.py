@@ -56,8 +56,8 @@ class Leases(Protocol):
     async def renew(self, user_ids: Collection[UUID], *, holder: str, ttl: float) -> None:
         """Take or prolong the holder's lease for each person."""
 
-    async def release(self, user_id: UUID, *, holder: str) -> None:
-        """Give the holder's lease up."""
+    async def release(self, user_ids: Collection[UUID], *, holder: str) -> None:
+        """Give up the holder's lease for each person."""
 
     async def holders(self, user_ids: Collection[UUID]) -> dict[UUID, list[str]]:
         """Return who holds a lease for each of the people."""
@@ -85,9 +85,10 @@ class MemoryLeases:
         for user_id in user_ids:
             self._expiry.setdefault(user_id, {})[holder] = expiry
 
-    async def release(self, user_id: UUID, *, holder: str) -> None:
+    async def release(self, user_ids: Collection[UUID], *, holder: str) -> None:
         """See `Leases`."""
-        self._expiry.get(user_id, {}).pop(holder, None)
+        for user_id in user_ids:
+            self._expiry.get(user_id, {}).pop(holder, None)
 
     async def holders(self, user_ids: Collection[UUID]) -> dict[UUID, list[str]]:
         """See `Leases`."""
@@ -142,9 +143,13 @@ class RedisLeases:
         for host, chunk in self._by_host(user_ids):
             await self._renew[host](keys=[self._key(user_id) for user_id in chunk], args=[holder, ttl])
 
-    async def release(self, user_id: UUID, *, holder: str) -> None:
+    async def release(self, user_ids: Collection[UUID], *, holder: str) -> None:
         """See `Leases`."""
-        await self._hosts[self._host_of(user_id)].zrem(self._key(user_id), holder)
+        for host, chunk in self._by_host(user_ids):
+            async with self._hosts[host].pipeline(transaction=False) as pipeline:
+                for user_id in chunk:
+                    pipeline.zrem(self._key(user_id), holder)
+                await pipeline.execute()
 
     async def holders(self, user_ids: Collection[UUID]) -> dict[UUID, list[str]]:
         """See `Leases`."""

@@ -22,7 +22,7 @@ DRAINED_BYTES = 128 * 1024
 """What may still wait for the peer when `drained` returns."""
 POLL_SECONDS = 0.02
 
-Send = Callable[[MutableMapping[str, Any]], Coroutine[Any, Any, None]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Outbox:
@@ -97,9 +97,10 @@ class Outbox:
 
     def _start(self, message: MutableMapping[str, Any]) -> None:
         """Run `send` up to where it would wait; only then does it need a task."""
-        sending = self._send(message)
+        # Not its `send`: a server's own awaitable (granian's) may have none.
+        sending = self._send(message).__await__()
         try:
-            waits_for = sending.send(None)
+            waits_for = next(sending)
         except StopIteration:
             return
         except OSError:  # the peer is gone; its disconnect message follows
@@ -132,7 +133,7 @@ class Outbox:
 
 
 @coroutine
-def _resume(sending: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+def _resume(sending: Generator[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
     """Go on with a coroutine that was started by hand and waits for `waits_for`."""
     while True:
         try:

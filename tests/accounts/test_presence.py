@@ -19,7 +19,7 @@ def test_what_somebody_shows_is_recorded(ada: SignedIn) -> None:
     """Status and time, and nothing else."""
     now = timezone.now().replace(microsecond=0)
 
-    presence.record(user_id=ada.user.pk, status=Status.AWAY, now=now)
+    presence.record(user_ids=[ada.user.pk], status=Status.AWAY, now=now)
 
     user = User.objects.get()
     assert (user.status, user.chosen_status, user.last_seen) == ("away", "online", now)
@@ -31,8 +31,8 @@ def test_renewing_in_chunks(db: None, sign_up: Callable[..., SignedIn], monkeypa
     people = [sign_up(f"user{number}").user.pk for number in range(7)]
     then, now = timezone.now() - timedelta(minutes=5), timezone.now()
     for user_id in people[:6]:
-        presence.record(user_id=user_id, status=Status.ONLINE, now=then)
-    presence.record(user_id=people[0], status=Status.OFFLINE, now=then)
+        presence.record(user_ids=[user_id], status=Status.ONLINE, now=then)
+    presence.record(user_ids=[people[0]], status=Status.OFFLINE, now=then)
 
     presence.renew(user_ids=set(people[:5]), now=now)
 
@@ -60,7 +60,7 @@ def test_who_has_lapsed(db: None, sign_up: Callable[..., SignedIn]) -> None:
     ids = {name: sign_up(name).user.pk for name in shown}
     sign_up("never")
     for name, (status, seen) in shown.items():
-        presence.record(user_id=ids[name], status=status, now=seen)
+        presence.record(user_ids=[ids[name]], status=status, now=seen)
 
     assert set(presence.lapsed_user_ids()) == {ids["gone"], ids["ahead"], ids["away"]}
     assert {name for name, user_id in ids.items() if User.objects.get(pk=user_id).presence() != Status.OFFLINE} == {
@@ -72,7 +72,7 @@ def test_who_is_stored_as_offline_without_having_chosen_so(db: None, sign_up: Ca
     """Those whose status another process has written over."""
     ids = {name: sign_up(name).user.pk for name in ("lost", "invisible", "there", "other")}
     User.objects.filter(pk=ids["invisible"]).update(chosen_status=Status.OFFLINE)
-    presence.record(user_id=ids["there"], status=Status.ONLINE, now=timezone.now())
+    presence.record(user_ids=[ids["there"]], status=Status.ONLINE, now=timezone.now())
 
     found = presence.hidden_user_ids(user_ids=[ids["lost"], ids["invisible"], ids["there"]])
 

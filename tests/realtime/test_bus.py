@@ -359,7 +359,7 @@ async def test_a_batch_goes_to_the_processes_of_its_people(end: Callable[..., En
     await two.holds(bob)
     await three.holds(eve)
     await one.holds(eve)
-    await four.leases.release(ADA, holder=four.process)
+    await four.leases.release([ADA], holder=four.process)
     before = one.bus._sent.last()
 
     for text in ("a", "b"):

@@ -21,6 +21,10 @@ UPGRADE = (
 )
 
 
+OURS = {"failByDrop", "openHandshakeTimeout", "utf8validateIncoming", "perMessageCompressionAccept"}
+"""Options that are set in `daphne_bounds`; and each factory makes a function of its own for the last one."""
+
+
 class Transport(StringTransport):
     """A transport in memory that, as a real one, lets a producer be taken from it twice."""
 
@@ -62,8 +66,7 @@ async def test_options_are_shared(opened: BoundedSocket) -> None:
     """They stand on the class, at the server's values."""
     assert "maxMessagePayloadSize" not in vars(opened)
     for option in opened.CONFIG_ATTRS:
-        # Two are ours (see `daphne_bounds`), and each factory makes its own function of the same text.
-        if option not in ("failByDrop", "utf8validateIncoming", "perMessageCompressionAccept"):
+        if option not in OURS:
             assert getattr(opened, option) == getattr(opened.factory, option)
 
 

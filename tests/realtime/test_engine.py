@@ -356,7 +356,7 @@ async def test_statuses_are_said_again_after_a_loss(
 ) -> None:
     """Not at every look: only when the line to the others has lost something."""
     on_bob = await connect(bob)
-    await live.in_database(unheard, lambda: presence._show(ada.id, present=True))
+    await live.in_database(unheard, lambda: presence._show([presence.Change(user_id=ada.id, present=True)]))
     await live._look_at_chats()
     assert "user:status" not in await on_bob.events()
 

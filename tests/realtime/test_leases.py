@@ -45,7 +45,7 @@ async def test_a_lease_is_held_until_it_is_released(leases: Leases) -> None:
 
     assert await held(leases, ADA)
     assert not await held(leases, BOB)
-    await leases.release(ADA, holder="one")
+    await leases.release([ADA], holder="one")
     assert not await held(leases, ADA)
 
 
@@ -54,8 +54,8 @@ async def test_a_person_is_held_by_any_process(leases: Leases) -> None:
     await leases.renew([ADA, BOB], holder="one", ttl=30)
     await leases.renew([ADA], holder="other", ttl=30)
 
-    await leases.release(ADA, holder="one")
-    await leases.release(BOB, holder="one")
+    await leases.release([ADA], holder="one")
+    await leases.release([BOB], holder="one")
 
     assert await held(leases, ADA)
     assert not await held(leases, BOB)
@@ -63,7 +63,7 @@ async def test_a_person_is_held_by_any_process(leases: Leases) -> None:
 
 async def test_releasing_what_nobody_holds(leases: Leases) -> None:
     """It is no error."""
-    await leases.release(ADA, holder="one")
+    await leases.release([ADA], holder="one")
 
     assert not await held(leases, ADA)
 
@@ -93,16 +93,16 @@ async def test_a_process_with_a_wrong_clock(leases: Leases) -> None:
 
 async def test_a_redis_whose_clock_was_set_back(redis_server: Redis) -> None:
     """A dead process's lease that would now hold for an hour holds nobody."""
-    leases = RedisLeases(redis_server.url)
+    leases = RedisLeases([redis_server.url])
     with redis_client.Redis.from_url(redis_server.url) as client:
         client.flushall()
         await leases.renew([ADA, BOB], holder="alive", ttl=30)
         for key in client.scan_iter():
             client.zadd(key, {"alive": time.time() + 3600})
 
-        assert not await leases.is_held(ADA)
+        assert await leases.holders([ADA]) == {ADA: []}
         await leases.renew([BOB], holder="alive", ttl=30)
-        assert await leases.is_held(BOB)
+        assert await leases.holders([BOB]) == {BOB: ["alive"]}
     await leases.close()
 
 

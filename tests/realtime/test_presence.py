@@ -102,12 +102,12 @@ async def test_coming_back_while_the_end_is_being_told(
     monkeypatch.setattr(presence_module, "RELOAD_GRACE", 0.01)
     show = presence_module._show
 
-    def slowly(user_id: Any, *, present: bool, told_to_self: bool = False) -> None:
-        if not present:
+    def slowly(changes: Any) -> None:
+        if not all(change.present for change in changes):
             import time
 
             time.sleep(0.1)
-        show(user_id, present=present, told_to_self=told_to_self)
+        show(changes)
 
     monkeypatch.setattr(presence_module, "_show", slowly)
     page = await connect(ada)
@@ -289,10 +289,10 @@ async def test_one_failure_does_not_stop_the_beat(
         await live.in_database(long_ago, person)
     show = presence_module._show
 
-    def fails_for_lost(user_id: Any, **options: Any) -> None:
-        if user_id == lost.id:
+    def fails_for_lost(changes: Any) -> None:
+        if lost.id in [change.user_id for change in changes]:
             raise RuntimeError("this one fails")
-        show(user_id, **options)
+        show(changes)
 
     monkeypatch.setattr(presence_module, "_show", fails_for_lost)
     await live._beat()
@@ -305,7 +305,7 @@ async def test_presence_that_fails_costs_nobody_their_socket(
 ) -> None:
     """The socket serves; the next beat shows its person."""
 
-    def broken(user_id: Any, **options: Any) -> None:
+    def broken(changes: Any) -> None:
         raise RuntimeError("the database is away")
 
     with monkeypatch.context() as patch:
@@ -377,7 +377,7 @@ async def test_another_process_sees_who_has_lapsed(
     await other.presence.beat([])
     assert await live.in_database(stored, ada) == "online"
 
-    await killed.leases.release(ada.id, holder=killed.presence._holder)
+    await killed.leases.release([ada.id], holder=killed.presence._holder)
     await live.in_database(long_ago, ada)
     await other.presence.beat([])
 
@@ -474,20 +474,17 @@ async def test_a_new_peer_is_told_from_then_on(
     await until(lambda: len(live.hub) == 2)
 
 
-async def test_a_redis_that_is_away_is_asked_once_in_a_while(
-    live: Engine, ada: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_redis_that_is_away_is_asked_once_in_a_while(live: Engine, ada: Person, bob: Person) -> None:
     """Where it hangs each question costs a time-out, for which people's first sockets wait."""
-    leases = RedisLeases(f"redis://127.0.0.1:{free_port()}/0")
-    presence = Presence(leases=leases, in_database=live.in_database, is_here=lambda _: True)
+    leases = RedisLeases([f"redis://127.0.0.1:{free_port()}/0"])
+    presence = Presence(process="here", leases=leases, in_database=live.in_database, is_here=lambda _: True)
 
     with structlog.testing.capture_logs() as logs:
-        await presence.connected(ada.id)
-        await presence.connected(bob.id)
-        assert [line["event"] for line in logs] == ["presence.redis_away"]
-        monkeypatch.setattr(presence, "_redis_away_until", 0.0)
+        await presence.connected(ada.id, first=True)
+        await presence.connected(bob.id, first=True)
         await presence.beat([ada.id, bob.id])
+        assert not await presence.restore([ada.id, bob.id])
 
-    assert [line["event"] for line in logs] == ["presence.redis_away"] * 2
+    assert [line["event"] for line in logs] == ["presence.redis_away"]
     assert await live.in_database(stored, ada) == await live.in_database(stored, bob) == "online"
     await presence.stop()
