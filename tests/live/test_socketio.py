@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -382,6 +383,42 @@ async def test_a_client_that_does_not_read(
 
         assert [line["code"] for line in closed] == [4408]
         assert resident_kib(server) - before < GROWTH_KIB
+
+
+async def test_polls_that_wait(live_server_process: Daphne) -> None:
+    """A hundred of them hold no thread, and little memory."""
+    server = live_server_process
+    query = {"EIO": "4", "transport": "polling"}
+    account = await register(server, "idle")
+    limits = httpx.Limits(max_connections=None)
+
+    async with httpx.AsyncClient(base_url=server.url, limits=limits, timeout=30) as client:
+
+        async def poll(number: int) -> None:
+            """Connect, be greeted, and wait for what never comes."""
+            opened = await client.get("/socket.io/", params=query)
+            mine = {**query, "sid": json.loads(opened.text[1:])["sid"]}
+            if number % 2:  # a person has at most 50 sockets
+                await client.post("/socket.io/", params=mine, content="40" + json.dumps({"token": account.token}))
+                await client.get("/socket.io/", params=mine)
+            await client.get("/socket.io/", params=mine)
+
+        warm_up = asyncio.ensure_future(poll(0))
+        await asyncio.sleep(1)
+        threads, memory = thread_count(server), resident_kib(server)
+        polls = [asyncio.ensure_future(poll(number)) for number in range(100)]
+        await asyncio.sleep(4)
+
+        assert not [one for one in polls if one.done()]
+        assert thread_count(server) - threads < 10
+        assert resident_kib(server) - memory < 100 * 150
+        for one in (warm_up, *polls):
+            one.cancel()
+
+
+def thread_count(server: Daphne) -> int:
+    """Return how many threads the server has."""
+    return len(list(Path(f"/proc/{server.pid}/task").iterdir()))
 
 
 # --- Several processes ------------------------------------------------------------------------------------------------
