@@ -9,11 +9,17 @@ from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
+import pytest
+
 from tests.live.clients import PATIENCE, Account
 from tests.live.server import ROOT, Daphne
 
 PROGRAM = ROOT / "tests" / "live" / "socketio" / "people.mjs"
 LINE_BYTES = 64 * 1024 * 1024
+
+POLLING, WEBSOCKET, UPGRADE = ["polling"], ["websocket"], ["polling", "websocket"]
+TRANSPORTS = pytest.mark.parametrize("transports", [POLLING, WEBSOCKET, UPGRADE], ids="-".join)
+EITHER = pytest.mark.parametrize("transports", [POLLING, WEBSOCKET], ids="-".join)
 
 Happening = dict[str, Any]
 
@@ -134,3 +140,17 @@ class SocketIoClient:
         """Keep what happened."""
         self.inbox.append(happening)
         self._news.set()
+
+
+async def connect(people: People, server: Daphne, account: Account, **options: Any) -> SocketIoClient:
+    """Return a client that is connected, upgraded where it can."""
+    client = people.client(server, account, **options)
+    await client.connected()
+    if options.get("transports") == UPGRADE:
+        await client.happens("upgrade")
+    return client
+
+
+def no_traceback(server: Daphne) -> bool:
+    """Tell whether nothing unexpected is in the log."""
+    return "Traceback" not in server.log and '"exception"' not in server.log
