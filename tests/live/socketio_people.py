@@ -49,12 +49,15 @@ class People:
     def client(
         self, server: Daphne, account: Account | None, *, token: str | None = None, **options: Any
     ) -> SocketIoClient:
-        """Let somebody connect, with `options` of the client; `token` stands in for the account's."""
+        """Let somebody connect, with `options` of the client; `token` stands in for the account's.
+
+        Three options are ours: `url` for another way to the server, `namespace`, and `localAddress` to come from.
+        """
         token = account.token if account else token
         auth = {} if token is None else {"auth": {"token": token}}
         client = SocketIoClient(self, str(len(self._clients)), account)
         self._clients[client.name] = client
-        client.do("connect", url=server.url, options={**auth, **options})
+        client.do("connect", url=options.pop("url", server.url), options={**auth, **options})
         return client
 
     def tell(self, **deed: Any) -> None:

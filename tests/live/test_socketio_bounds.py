@@ -25,6 +25,7 @@ from tests.live.socketio_people import (
     connect,
     no_traceback,
 )
+from tests.live.sticky_proxy import sticky_proxy
 
 pytestmark = pytest.mark.live
 
@@ -235,6 +236,23 @@ async def test_two_processes(daphne: DaphneFactory, redis_server: Redis, people:
             (await client.post("/auth/logout")).raise_for_status()
         assert await on_ada.event("session:end", patience=5) == {"reason": "logout"}
         await on_ada.happens("disconnect", patience=5)
+
+
+@TRANSPORTS
+async def test_behind_a_sticky_proxy(
+    daphne: DaphneFactory, redis_server: Redis, people: People, transports: list[str]
+) -> None:
+    """Clients that poll, and that upgrade, stay with the server that their address leads to."""
+    one, other = daphne(REDIS_URL=redis_server.url), daphne(REDIS_URL=redis_server.url)
+    ada, bob = await register(one, "ada"), await register(other, "bob")
+    async with sticky_proxy(one, other) as url:
+        on_ada = await connect(people, one, ada, transports=transports, url=url, localAddress="127.0.0.2")
+        on_bob = await connect(people, other, bob, transports=transports, url=url, localAddress="127.0.0.3")
+        sent = [await on_ada.say(str(number), receiverId=bob.id) for number in range(20)]
+
+        assert [await on_bob.event("message:receive") for _ in sent] == sent
+        assert [line["user_id"] for line in log_lines(one, "socket.opened")] == [ada.id]
+        assert [line["user_id"] for line in log_lines(other, "socket.opened")] == [bob.id]
 
 
 async def test_a_poll_that_reaches_the_wrong_process(daphne: DaphneFactory, redis_server: Redis) -> None:
