@@ -93,7 +93,7 @@ class PollingDoor:
         body = await _body(receive)
         if body is None:
             return
-        gone = asyncio.ensure_future(_disconnect(receive))
+        gone = asyncio.ensure_future(receive())  # after the body nothing comes but the disconnect
         try:
             response = await self._answer(ASGIRequest({**scope, GONE: gone}, BytesIO(body)))
         finally:
@@ -195,9 +195,3 @@ async def _body(receive: Receive) -> bytes | None:
         body += bytes(message.get("body", b""))
         if not message.get("more_body"):
             return body
-
-
-async def _disconnect(receive: Receive) -> None:
-    """Return when the client has hung up."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

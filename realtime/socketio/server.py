@@ -23,7 +23,7 @@ from accounts.selectors import Principal, authenticate_access_token
 from chatproject.errors import DomainError, Unavailable, body_of
 from chatproject.ids import uuid7
 from realtime.daphne_bounds import INBOUND_LIMIT
-from realtime.engine import HEARTBEAT, Engine
+from realtime.engine import Engine
 from realtime.socketio import packets
 from realtime.socketio.queue import PacketQueue
 from realtime.socketio.session import Reason, Session
@@ -35,6 +35,8 @@ ADDRESS: Final = "parley.address"
 
 PAYLOAD_BYTES = 128 * 1024
 """What one request of a client that polls may carry; clients are told so, and send more in several requests."""
+PING_INTERVAL = 20.0
+"""Seconds between a client's pong and the next ping."""
 PING_TIMEOUT = 20.0
 """Seconds without an answer to a ping after which a client is gone."""
 CONNECT_SECONDS = 10.0
@@ -96,7 +98,7 @@ class Server(socketio.AsyncServer):
             http_compression=False,
             monitor_clients=False,
             max_http_buffer_size=PAYLOAD_BYTES,
-            ping_interval=HEARTBEAT,
+            ping_interval=PING_INTERVAL,
             ping_timeout=PING_TIMEOUT,
         )
         self.engine = engine

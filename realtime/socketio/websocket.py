@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import MutableMapping
 from typing import Any
 
+from structlog.contextvars import clear_contextvars
+
 from chatproject.errors import DomainError
 from realtime.socketio.door import BadHandshake, Door, Receive, Scope, Send, door, is_for_library
 from realtime.socketio.server import SESSION
@@ -81,6 +83,7 @@ class WebSocketDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket."""
+        clear_contextvars()
         try:
             scope, sid = await self._door.knock(scope)
             session = None if sid is None else self._door.server.sessions[sid]

@@ -9,11 +9,17 @@ from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
+import pytest
+
 from tests.live.clients import PATIENCE, Account
 from tests.live.server import ROOT, Daphne
 
 PROGRAM = ROOT / "tests" / "live" / "socketio" / "people.mjs"
 LINE_BYTES = 64 * 1024 * 1024
+
+POLLING, WEBSOCKET, UPGRADE = ["polling"], ["websocket"], ["polling", "websocket"]
+TRANSPORTS = pytest.mark.parametrize("transports", [POLLING, WEBSOCKET, UPGRADE], ids="-".join)
+EITHER = pytest.mark.parametrize("transports", [POLLING, WEBSOCKET], ids="-".join)
 
 Happening = dict[str, Any]
 
@@ -43,12 +49,15 @@ class People:
     def client(
         self, server: Daphne, account: Account | None, *, token: str | None = None, **options: Any
     ) -> SocketIoClient:
-        """Let somebody connect, with `options` of the client; `token` stands in for the account's."""
+        """Let somebody connect, with `options` of the client; `token` stands in for the account's.
+
+        Three options are ours: `url` for another way to the server, `namespace`, and `localAddress` to come from.
+        """
         token = account.token if account else token
         auth = {} if token is None else {"auth": {"token": token}}
         client = SocketIoClient(self, str(len(self._clients)), account)
         self._clients[client.name] = client
-        client.do("connect", url=server.url, options={**auth, **options})
+        client.do("connect", url=options.pop("url", server.url), options={**auth, **options})
         return client
 
     def tell(self, **deed: Any) -> None:
@@ -134,3 +143,17 @@ class SocketIoClient:
         """Keep what happened."""
         self.inbox.append(happening)
         self._news.set()
+
+
+async def connect(people: People, server: Daphne, account: Account, **options: Any) -> SocketIoClient:
+    """Return a client that is connected, upgraded where it can."""
+    client = people.client(server, account, **options)
+    await client.connected()
+    if options.get("transports") == UPGRADE:
+        await client.happens("upgrade")
+    return client
+
+
+def no_traceback(server: Daphne) -> bool:
+    """Tell whether nothing unexpected is in the log."""
+    return "Traceback" not in server.log and '"exception"' not in server.log

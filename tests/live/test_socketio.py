@@ -3,68 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import signal
-import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 
-from tests.conftest import DaphneFactory
-from tests.live.clients import KIB, Account, Talker, log_lines, register, resident_kib
-from tests.live.server import Daphne, Redis
-from tests.live.socketio_people import People, SocketIoClient
+from tests.live.clients import KIB, Account, Talker
+from tests.live.server import Daphne
+from tests.live.socketio_people import (
+    EITHER,
+    POLLING,
+    TRANSPORTS,
+    WEBSOCKET,
+    People,
+    connect,
+    no_traceback,
+)
 
 pytestmark = pytest.mark.live
-
-POLLING, WEBSOCKET, UPGRADE = ["polling"], ["websocket"], ["polling", "websocket"]
-TRANSPORTS = pytest.mark.parametrize("transports", [POLLING, WEBSOCKET, UPGRADE], ids="-".join)
-EITHER = pytest.mark.parametrize("transports", [POLLING, WEBSOCKET], ids="-".join)
-GROWTH_KIB = 40 * KIB
-
-
-@pytest.fixture
-async def people() -> AsyncIterator[People]:
-    """The process of the clients."""
-    async with People() as running:
-        yield running
-
-
-@pytest.fixture
-async def ada(live_server_process: Daphne) -> Account:
-    """Somebody with a Socket.IO client."""
-    return await register(live_server_process, "ada")
-
-
-@pytest.fixture
-async def bob(live_server_process: Daphne) -> Account:
-    """Somebody else."""
-    return await register(live_server_process, "bob")
-
-
-async def connect(people: People, server: Daphne, account: Account, **options: Any) -> SocketIoClient:
-    """Return a client that is connected, upgraded where it can."""
-    client = people.client(server, account, **options)
-    await client.connected()
-    if options.get("transports") == UPGRADE:
-        await client.happens("upgrade")
-    return client
-
-
-async def until(condition: Any, *, seconds: float = 20) -> None:
-    """Wait until the condition holds."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-
-
-def no_traceback(server: Daphne) -> bool:
-    """Tell whether nothing unexpected is in the log."""
-    return "Traceback" not in server.log and '"exception"' not in server.log
 
 
 # --- Talking ----------------------------------------------------------------------------------------------------------
@@ -243,180 +199,3 @@ async def test_an_event_beyond_the_servers_limit(live_server_process: Daphne, pe
 
     assert (await on_ada.happens("disconnect"))["code"] == 1009
     assert await other.call("ping") == {}
-
-
-# --- Ends -------------------------------------------------------------------------------------------------------------
-
-
-@EITHER
-async def test_signing_out(live_server_process: Daphne, people: People, ada: Account, transports: list[str]) -> None:
-    """The client is told why within 5 s, and does not come back by itself."""
-    on_ada = await connect(people, live_server_process, ada, transports=transports, reconnection=True)
-    async with httpx.AsyncClient(base_url=live_server_process.url, headers=ada.headers) as client:
-        (await client.post("/auth/logout")).raise_for_status()
-
-    assert await on_ada.event("session:end", patience=5) == {"reason": "logout"}
-    assert await on_ada.event("socket:close", patience=5) == {"code": 4401, "reason": "unauthenticated"}
-    assert (await on_ada.happens("disconnect", patience=5))["reason"] == "io server disconnect"
-    await until(lambda: [line for line in log_lines(live_server_process, "socket.closed") if line["user_id"] == ada.id])
-    (closed,) = [line for line in log_lines(live_server_process, "socket.closed") if line["user_id"] == ada.id]
-    assert closed["code"] == 4401
-
-
-@EITHER
-async def test_a_connection_that_is_lost(
-    live_server_process: Daphne, people: People, ada: Account, bob: Account, transports: list[str]
-) -> None:
-    """The client comes back by itself, and `sync` brings what it missed."""
-    quick = {"reconnection": True, "reconnectionDelay": 300, "randomizationFactor": 0}
-    on_ada = await connect(people, live_server_process, ada, transports=transports, **quick)
-    first = await on_ada.say("before", receiverId=bob.id)
-    on_ada.do("drop")
-    await on_ada.happens("disconnect")
-    async with Talker(live_server_process, bob) as on_bob:
-        missed = await on_bob.say("meanwhile", chatId=first["chatId"])
-    await on_ada.connected()
-
-    assert await on_ada.call("sync", {"cursors": {first["chatId"]: first["rev"]}}) == {}
-
-    assert (await on_ada.event("sync", chatId=first["chatId"]))["messages"] == [missed]
-    assert (await on_ada.event("sync:done"))["chats"] == {first["chatId"]: missed["rev"]}
-
-
-@TRANSPORTS
-async def test_a_client_that_leaves(
-    live_server_process: Daphne, people: People, ada: Account, bob: Account, transports: list[str]
-) -> None:
-    """The other one sees that they are gone within seconds."""
-    on_ada = await connect(people, live_server_process, ada, transports=transports)
-    async with Talker(live_server_process, bob) as on_bob:
-        await on_ada.say("hello", receiverId=bob.id)
-        on_ada.do("disconnect")
-
-        await on_bob.event("user:status", userId=ada.id, status="offline", patience=6)
-
-
-async def test_a_client_that_is_killed(live_server_process: Daphne, people: People, ada: Account, bob: Account) -> None:
-    """One that polls is gone when its poll is, without a word from it."""
-    on_ada = await connect(people, live_server_process, ada, transports=POLLING)
-    async with Talker(live_server_process, bob) as on_bob:
-        await on_ada.say("hello", receiverId=bob.id)
-        await asyncio.sleep(0.5)  # its next poll waits by then
-        people.process.kill()
-        await people.process.wait()
-
-        await on_bob.event("user:status", userId=ada.id, status="offline", patience=6)
-    assert no_traceback(live_server_process)
-
-
-async def test_sigterm(daphne: DaphneFactory, people: People) -> None:
-    """Clients of both transports are told 1012, and come back to the next server; acked messages are there."""
-    server = daphne()
-    ada, bob = await register(server, "ada"), await register(server, "bob")
-    quick = {"reconnection": True, "reconnectionDelay": 500, "reconnectionDelayMax": 500}
-    on_ada = await connect(people, server, ada, transports=POLLING, **quick)
-    on_bob = await connect(people, server, bob, transports=WEBSOCKET, **quick)
-    calls = [on_ada.call("message:send", {"receiverId": bob.id, "content": str(number)}) for number in range(50)]
-    acked = await asyncio.gather(*calls)
-
-    started = time.monotonic()
-    server.send(signal.SIGTERM)
-    for client in (on_ada, on_bob):
-        assert await client.event("socket:close", patience=5) == {"code": 1012, "reason": "restarting"}
-        assert (await client.happens("disconnect", patience=5))["reason"] == "transport close"
-    await asyncio.to_thread(server.wait, seconds=10)
-    assert time.monotonic() - started < 10
-
-    server.start()
-    await on_ada.connected()
-    await on_bob.connected()
-    chat_id = acked[0]["message"]["chatId"]
-    await on_ada.call("sync", {"cursors": {chat_id: 0}})
-    assert len((await on_ada.event("sync", chatId=chat_id))["messages"]) == 50
-    assert no_traceback(server)
-
-
-# --- Bounds -----------------------------------------------------------------------------------------------------------
-
-
-@EITHER
-async def test_a_flood(
-    live_server_process: Daphne, people: People, ada: Account, bob: Account, transports: list[str]
-) -> None:
-    """50,000 events at once are handled or end in a close; memory stays bounded, and the others go on all the while."""
-    server = live_server_process
-    flooder = await connect(people, server, ada, transports=transports)
-    async with Talker(server, bob) as on_bob:
-        before = resident_kib(server)
-        flooder.do("flood", event="ping", args=[{}], times=50_000)
-        delays: list[float] = []
-        deadline = time.monotonic() + 4
-        while time.monotonic() < deadline:
-            started = time.monotonic()
-            await on_bob.call("ping", {})
-            delays.append(time.monotonic() - started)
-            await asyncio.sleep(0.01)
-
-    if transports == POLLING:
-        assert await flooder.event("socket:close") == {"code": 4429, "reason": "flood"}
-    assert max(delays) < 2
-    assert resident_kib(server) - before < GROWTH_KIB
-    assert no_traceback(server)
-
-
-@EITHER
-async def test_a_client_that_does_not_read(
-    live_server_process: Daphne, ada: Account, bob: Account, transports: list[str]
-) -> None:
-    """A client that hangs is closed with 4408, and memory stays bounded."""
-    server = live_server_process
-    async with People() as hanging, Talker(server, bob) as on_bob:
-        await connect(hanging, server, ada, transports=transports)
-        before = resident_kib(server)
-        hanging.process.send_signal(signal.SIGSTOP)
-        for _ in range(60):
-            await asyncio.gather(*(on_bob.say("x" * 16_000, receiverId=ada.id) for _ in range(20)))
-            closed = [line for line in log_lines(server, "socket.closed") if line["user_id"] == ada.id]
-            if closed:
-                break
-
-        assert [line["code"] for line in closed] == [4408]
-        assert resident_kib(server) - before < GROWTH_KIB
-
-
-# --- Several processes ------------------------------------------------------------------------------------------------
-
-
-@EITHER
-async def test_two_processes(daphne: DaphneFactory, redis_server: Redis, people: People, transports: list[str]) -> None:
-    """Each client stays with its process, by its WebSocket or by a sticky proxy; events cross over our own bus."""
-    one, other = daphne(REDIS_URL=redis_server.url), daphne(REDIS_URL=redis_server.url)
-    ada, bob = await register(one, "ada"), await register(other, "bob")
-    async with AsyncExitStack() as stack:
-        on_ada = await connect(people, one, ada, transports=transports)
-        on_bob = await connect(people, other, bob, transports=transports)
-        native = await stack.enter_async_context(Talker(other, ada))
-        sent = await on_ada.say("across", receiverId=bob.id)
-
-        assert await on_bob.event("message:receive") == sent
-        assert await native.event("message:receive") == sent
-        await on_bob.call("user:typing", {"chatId": sent["chatId"]})
-        await on_ada.event("user:typing", userId=bob.id)
-        async with httpx.AsyncClient(base_url=other.url, headers=ada.headers) as client:
-            (await client.post("/auth/logout")).raise_for_status()
-        assert await on_ada.event("session:end", patience=5) == {"reason": "logout"}
-        await on_ada.happens("disconnect", patience=5)
-
-
-async def test_a_poll_that_reaches_the_wrong_process(daphne: DaphneFactory, redis_server: Redis) -> None:
-    """It is told that there is no such connection, upon which a client opens a new one."""
-    one, other = daphne(REDIS_URL=redis_server.url), daphne(REDIS_URL=redis_server.url)
-    query = {"EIO": "4", "transport": "polling"}
-    async with httpx.AsyncClient() as client:
-        opened = await client.get(f"{one.url}/socket.io/", params=query)
-        sid = json.loads(opened.text[1:])["sid"]
-
-        answer = await client.get(f"{other.url}/socket.io/", params={**query, "sid": sid})
-
-    assert answer.status_code == 400
-    assert answer.json()["error"]["code"] == "invalid"

@@ -1,6 +1,7 @@
 // People with the unmodified socket.io-client, led by tests/live/socketio_people.py: one JSON line for each thing that
 // they are to do comes in, one for each thing that happens to them goes out.
 
+import { Agent } from 'node:http'
 import { createInterface } from 'node:readline'
 import { io } from 'socket.io-client'
 
@@ -11,8 +12,9 @@ const tell = (happened) => process.stdout.write(`${JSON.stringify(happened)}\n`)
 const revive = (_key, value) => (value?.base64 === undefined ? value : Buffer.from(value.base64, 'base64'))
 
 const deeds = {
-  connect({ who, url, options: { namespace = '/', ...options } }) {
-    const socket = io(url + namespace, { forceNew: true, reconnection: false, ...options })
+  connect({ who, url, options: { namespace = '/', localAddress, ...options } }) {
+    const agent = localAddress && new Agent({ localAddress, keepAlive: true })
+    const socket = io(url + namespace, { forceNew: true, reconnection: false, agent, ...options })
     sockets.set(who, socket)
     socket.on('connect', () => tell({ who, what: 'connect', transport: socket.io.engine.transport.name }))
     socket.on('connect_error', (error) =>

@@ -410,14 +410,13 @@ async def test_a_client_that_says_nothing(
 ) -> None:
     """Without its token in time, or without an answer to a ping, it is ended."""
     monkeypatch.setattr(server, "WATCH_SECONDS", 0.01)
-    monkeypatch.setattr(server, "CONNECT_SECONDS", 0.05)
-    monkeypatch.setattr(server, "PING_TIMEOUT", 0.05)
     if said:
         await polling(ada)
         (session,) = door.server.sessions.values()
-        session.connection.last_ping = time.time()
+        session.connection.last_ping = time.time() - server.PING_TIMEOUT
     else:
         await handshake()
+        monkeypatch.setattr(server, "CONNECT_SECONDS", 0.05)
 
     await until(lambda: not door.server.sessions)
 
