@@ -20,6 +20,7 @@ from typing import Any
 import structlog
 from daphne import http_protocol, server, ws_protocol
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
 from twisted.web import http
 
 from chatproject.body_limit import KIB, UPLOADS
@@ -305,6 +306,13 @@ async def _answer_requests(daphne: server.Server) -> None:
                 await asyncio.sleep(READER_SECONDS)
 
 
+def _endpoint(reactor: Any, description: str) -> Any:
+    """Return the endpoint of a description as Daphne writes it, with a longer queue of connections."""
+    if description.startswith("tcp:") and "backlog=" not in description:
+        description += f":backlog={LISTEN_BACKLOG}"
+    return serverFromString(reactor, description)  # type: ignore[no-untyped-call]
+
+
 def install(*, on_shutdown: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Put the bounds into Daphne; where another server serves, nothing uses them.
 
@@ -314,7 +322,6 @@ def install(*, on_shutdown: Callable[[], Coroutine[Any, Any, None]]) -> None:
     kill_all_applications = server.Server.kill_all_applications
     create_application = server.Server.create_application
     handle_reply = server.Server.handle_reply
-    server_from_string = server.serverFromString
 
     def create_with_wire(self: server.Server, protocol: Any, scope: dict[str, Any]) -> Any:
         if not isinstance(protocol, BoundedSocket):
@@ -351,12 +358,7 @@ def install(*, on_shutdown: Callable[[], Coroutine[Any, Any, None]]) -> None:
     server.Server.create_application = create_with_wire
     server.Server.handle_reply = reply_and_wait
 
-    def with_backlog(reactor: Any, description: str) -> Any:
-        if description.startswith("tcp:") and "backlog=" not in description:
-            description += f":backlog={LISTEN_BACKLOG}"
-        return server_from_string(reactor, description)
-
-    server.serverFromString = with_backlog
+    server.serverFromString = _endpoint
     ws_protocol.WebSocketFactory.protocol = BoundedSocket
     http_protocol.WebRequest = BoundedRequest
     http.HTTPChannel = BoundedChannel  # type: ignore[misc]

@@ -313,6 +313,7 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         (server.Server, "handle_reply"),
         (ws_protocol.WebSocketFactory, "protocol"),
         (http_protocol, "WebRequest"),
+        (server, "serverFromString"),
         (http, "HTTPChannel"),
     ):
         monkeypatch.setattr(owner, name, getattr(owner, name))
@@ -427,3 +428,19 @@ async def test_applications_get_the_wire(
     assert opened["asgi"] == {"version": "3.0"}
     assert replies == [(socket, {"type": "websocket.connect"})]
     assert "extensions" not in request
+
+
+@pytest.mark.parametrize(
+    ("description", "backlog"),
+    [("tcp:port=8000:interface=127.0.0.1", daphne_bounds.LISTEN_BACKLOG), ("tcp:port=8000:backlog=7", 7)],
+)
+async def test_many_connections_may_wait_to_be_accepted(restored: list[str], description: str, backlog: int) -> None:
+    """More than Twisted's fifty, unless whoever starts the server says how many."""
+
+    async def drain() -> None:
+        """Nothing to do."""
+
+    daphne_bounds.install(on_shutdown=drain)
+    from twisted.internet import reactor
+
+    assert server.serverFromString(reactor, description)._backlog == backlog
