@@ -256,16 +256,25 @@ async def test_two_redis_hosts(redis: Redis, daphne: DaphneFactory, tmp_path: Pa
                 assert another.keys("parley:presence:*")
 
 
+async def both_are_found(server: Redis) -> None:
+    """Wait until two people have a lease."""
+    with redis_client.Redis.from_url(server.url) as client:
+        async with asyncio.timeout(6):
+            while len(client.keys("parley:presence:*")) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+
 async def test_a_redis_that_lost_its_data(people: tuple[Talker, Talker], redis: Redis) -> None:
     """What could not be routed meanwhile is told within seconds, and what follows arrives."""
     on_ada, on_bob = people
 
     with redis_client.Redis.from_url(redis.url) as client:
         client.flushall()
-    missed = await on_ada.say("nobody knows where you are", receiverId=on_bob.account.id)
+        missed = await on_ada.say("nobody knows where you are", receiverId=on_bob.account.id)
 
-    await on_bob.event("sync", chatId=missed["chatId"], rev=missed["rev"], patience=6)
-    assert not [frame for frame in on_bob.inbox if frame.get("event") == "message:receive"]
+        await on_bob.event("sync", chatId=missed["chatId"], rev=missed["rev"], patience=6)
+        assert not [frame for frame in on_bob.inbox if frame.get("event") == "message:receive"]
+    await both_are_found(redis)
     await on_ada.say("again", receiverId=on_bob.account.id)
     await on_bob.event("message:receive", content="again", patience=2)
 
@@ -289,6 +298,7 @@ async def test_a_lease_that_is_missing_heals_with_the_beat(daphne: DaphneFactory
 
         await on_bob.event("sync", chatId=missed["chatId"], rev=missed["rev"], patience=5)
 
+        await both_are_found(redis)
         await on_ada.say("there", receiverId=bob.id)
         await on_bob.event("message:receive", content="there", patience=2)
 

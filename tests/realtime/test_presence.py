@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from realtime import presence as presence_module
 from realtime.engine import Engine
 from realtime.leases import MemoryLeases, RedisLeases
 from realtime.presence import Presence
-from tests.live.server import Redis, free_port
+from tests.live.server import Redis, free_port, make_redis
 from tests.realtime.conftest import Connect, Person, make_person, until
 
 
@@ -420,6 +421,22 @@ async def test_leases_that_redis_has_lost(processes: tuple[Process, Process], ad
     assert await one.presence.restore([ada.id])
     assert await one.leases.holders([ada.id]) == {ada.id: [one.presence._holder]}
     assert not await one.presence.restore([ada.id])
+
+
+async def test_who_came_while_redis_was_away(live: Engine, ada: Person, tmp_path: Path) -> None:
+    """Nobody waits for it twice; once it is back, its people have their leases, and what they missed is looked for."""
+    with make_redis(tmp_path) as server:
+        leases = RedisLeases([server.url])
+        presence = Presence(process="one", leases=leases, in_database=live.in_database, is_here=lambda _: True)
+        await presence.connected(ada.id, first=True)
+        assert not await presence.restore([ada.id])
+
+        server.start()
+
+        assert await presence.restore([ada.id])
+        assert await leases.holders([ada.id]) == {ada.id: ["one"]}
+        assert not await presence.restore([ada.id])
+        await leases.close()
 
 
 async def test_a_redis_that_is_away_is_logged_once(live: Engine, ada: Person) -> None:
