@@ -80,8 +80,8 @@ test-python: .venv/installed-dev web tests/live/socketio/node_modules/.package-l
 bench: .venv/installed-bench ## Compare Parley with its peers and write bench/report.md (BENCH_ARGS=--quick for a look)
 	$(BIN)/python -m bench.run $(BENCH_ARGS)
 
-faults: .venv/installed-dev ## Kill processes, Redis and databases under load, and print what was counted
-	$(BIN)/pytest -s tests/faults $(PYTEST_ARGS)
+faults: .venv/installed-dev ## Kill processes, Redis and databases under load, idle for ten minutes, and print what was counted
+	TEST_IDLE_SECONDS=600 TEST_HISTORIES=100 $(BIN)/pytest -s tests/faults tests/live/test_idle.py $(PYTEST_ARGS)
 
 format: .venv/installed-dev ## Put the code in the house's shape
 	$(BIN)/ruff check --fix .

@@ -21,7 +21,7 @@ from accounts.sessions import UNKNOWN_DEVICE
 from chatproject.events import Event, set_publisher
 from chatproject.ids import uuid7
 from messaging import services
-from messaging.drafts import Draft
+from messaging.drafts import Draft, check
 from messaging.models import Chat, Membership, Message
 from realtime import presence, reminders, resync, typists
 from realtime.parcels import Parcel, pack
@@ -119,7 +119,7 @@ class World:
 
     @staticmethod
     def _store(draft: Draft) -> Message:
-        (outcome,) = services.store([draft])
+        (outcome,) = services.store([check(draft)])
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
