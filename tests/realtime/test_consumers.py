@@ -30,7 +30,7 @@ async def test_hello_is_the_first_frame(live: Engine, ada: Person) -> None:
     expires_in = hello["data"].pop("expiresIn")
     assert hello == {
         "event": "hello",
-        "data": {"userId": str(ada.id), "sessionId": str(ada.session_id), "heartbeat": 20},
+        "data": {"userId": str(ada.id), "sessionId": str(ada.session_id), "heartbeat": 15},
     }
     assert 590 <= expires_in <= 600
     await client.close()
