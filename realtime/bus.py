@@ -76,7 +76,9 @@ class Bus:
         self._layer: Any = get_channel_layer()
         self._sent = Sent()
         self._heard = Heard(process=process)
-        self._heard_itself_at = 0.0
+        self._heard_itself_at = -math.inf
+        self._listening_since = math.inf
+        """When our own word first came back to us on the present subscription."""
         self._unheard_since: float | None = None
         """When the oldest of our own words to everybody was published that has not come back to us yet."""
         self._is_alone = False
@@ -174,7 +176,6 @@ class Bus:
         return letter
 
     async def _probe(self) -> None:
-        started_at = time.monotonic()
         while True:
             self._probe_is_due = True
             self._wake()
@@ -183,9 +184,9 @@ class Bus:
                 await self._listen_anew()
             self._sent.forget()
             self._heard.forget()
-            # Who does not hear itself is deaf, and cannot tell whether it is alone.
-            oldest = time.monotonic() - ALIVE_SECONDS
-            listens = self._heard_itself_at > oldest > started_at
+            # Who does not hear itself is deaf, and cannot tell whether it is alone; and others need a moment to answer.
+            now = time.monotonic()
+            listens = now - self._heard_itself_at < ALIVE_SECONDS and now - self._listening_since > PROBE_SECONDS / 2
             self._is_alone = listens and not self._heard.living(within=ALIVE_SECONDS)
 
     async def _listen(self) -> None:
@@ -207,7 +208,7 @@ class Bus:
     async def _listen_anew(self) -> None:
         """Leave a subscription on which not even our own words come: its connection died without a sign."""
         log.warning("bus.deaf")
-        self._unheard_since = None
+        self._unheard_since, self._listening_since = None, math.inf
         self._listener.cancel()
         await asyncio.gather(self._listener, return_exceptions=True)
         await self._layer.flush()
@@ -217,11 +218,15 @@ class Bus:
         process, number, direct = message["process"], message["number"], message["direct"]
         if process == self._process:
             self._heard_itself_at, self._unheard_since = time.monotonic(), None
+            self._listening_since = min(self._listening_since, self._heard_itself_at)
             return
         parcels = decode(message["payload"])
         is_new = process not in self._heard
         missed = self._heard.note(process, number, direct=direct, last=message.get("last"))
         self._is_alone = False
+        if is_new:
+            self._probe_is_due = True  # a newcomer learns at once who is there
+            self._wake()
         self._receive(parcels)
         if missed:
             if not is_new:

@@ -24,7 +24,6 @@ from realtime.bus import GROUP, Bus
 from realtime.layer import PipelinedLayer
 from realtime.leases import Leases, MemoryLeases, RedisLeases
 from realtime.parcels import Parcel, decode
-from tests.faults.proxy import FaultProxy, Way
 from tests.live.server import Redis, make_redis
 from tests.realtime.conftest import until
 
@@ -290,33 +289,6 @@ async def test_a_redis_that_hangs(end: Callable[..., End], own_redis: Redis, mon
     await until(lambda: "after" in other.texts, seconds=20)
 
     await until(lambda: not one.bus._broken, seconds=20)
-
-
-async def test_a_connection_that_died_without_a_word(
-    end: Callable[..., End], redis_server: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its end notices that it does not hear itself, subscribes anew, and learns that it missed something."""
-    monkeypatch.setattr(bus_module, "DEAF_SECONDS", 0.3)
-    monkeypatch.setattr(bus_module, "PUBLISH_SECONDS", 0.2)
-    async with FaultProxy(redis_server.port) as proxy:
-        hosts = [{"address": proxy.redis_url, "socket_timeout": None}]
-        deaf = end(layer=PipelinedLayer(hosts=hosts, prefix="parley", symmetric_encryption_keys=[KEY]))
-        other = end(redis_server)
-        await deaf.meets(other)
-
-        await proxy.turn(Way.BLACK_HOLE)
-        await proxy.turn(Way.FORWARD)
-        other.send("missed")
-        with structlog.testing.capture_logs() as logs:
-            await until(lambda: any(line["event"] == "bus.deaf" for line in logs), seconds=20)
-        await until(lambda: deaf.recoveries, seconds=20)
-        await deaf.holds(ADA)
-        other.send("heard")
-        await until(lambda: "heard" in deaf.texts)
-
-        assert "missed" not in deaf.texts
-        await deaf.bus.stop()
-        await deaf.layer.flush()
 
 
 async def test_a_queue_beyond_its_limit_is_dropped(
