@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from realtime.engine import Engine
 
 log = structlog.get_logger("parley.socket")
+_standard_log = logging.getLogger("parley.socket")
+"""The logger below, which answers in a tenth of the time whether a line would be written."""
 
 SEND = "message:send"
 PENDING_SENDS = 64
@@ -133,7 +135,7 @@ def _crash(socket: Socket, frame_id: frames.FrameId | None, error: Exception, *,
 
 
 def _log(socket: Socket, event: str, started: float, *, code: str) -> None:
-    if not log.is_enabled_for(logging.INFO):  # before anything is put into words: frames are many
+    if not _standard_log.isEnabledFor(logging.INFO):  # before anything is put into words: frames are many
         return
     log.info(
         "socket.frame",

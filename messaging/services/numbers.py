@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db.models import F
@@ -20,13 +21,23 @@ def now() -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-def read(chat_ids: Collection[UUID]) -> dict[UUID, Chat]:
-    """Return the chats with their counters, which stay as they are until the open transaction ends."""
-    rows = Chat.objects.filter(id__in=chat_ids).only("id", "kind", "counter", "roster")
-    return {chat.id: chat for chat in db.locked(rows)} if chat_ids else {}
+class Numbering(NamedTuple):
+    """What the writer of messages has to know of a chat."""
+
+    kind: str
+    counter: int
+    roster: UUID
 
 
-def take_for_messages(chats: Mapping[UUID, Chat], wanted: Mapping[UUID, int], *, moment: datetime) -> None:
+def read(chat_ids: Collection[UUID]) -> dict[UUID, Numbering]:
+    """Return where the chats stand, which stays so until the open transaction ends."""
+    if not chat_ids:
+        return {}
+    rows = db.locked(Chat.objects.filter(id__in=chat_ids)).values_list("id", *Numbering._fields)
+    return {chat_id: Numbering(*rest) for chat_id, *rest in rows}
+
+
+def take_for_messages(chats: Mapping[UUID, Numbering], wanted: Mapping[UUID, int], *, moment: datetime) -> None:
     """Take the next `wanted[chat]` numbers for new messages, of chats that were `read` in this transaction.
 
     The rows are kept until the transaction ends, so numbers are dense and commits follow their order.

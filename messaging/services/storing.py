@@ -26,7 +26,7 @@ from messaging.attachments import attachment_body
 from messaging.crypto import nonces
 from messaging.drafts import Draft
 from messaging.events import MessageReceived, publish
-from messaging.models import Attachment, Chat, ChatKind, Message, MessageType
+from messaging.models import Attachment, ChatKind, Message, MessageType
 from messaging.representation import MessageDocument, ReadMarks, message_document
 from messaging.rosters import Roster
 from messaging.selectors import ChatNotFound, watermarks_of
@@ -98,7 +98,7 @@ class _Batch:
         self.drafts = drafts
         self.outcomes: list[Outcome | None] = [None] * len(drafts)
         self.chat_ids: list[UUID | None] = [draft.chat_id for draft in drafts]
-        self.chats: dict[UUID, Chat] = {}
+        self.chats: dict[UUID, numbers.Numbering] = {}
         self.rosters: dict[UUID, Roster] = {}
         self.ciphers: dict[UUID, AESGCM] = {}
         self.attachments: dict[UUID, Attachment] = {}
@@ -209,7 +209,7 @@ class _Batch:
         pending = self._pending()
         chat_ids = {chat_id for place in pending if (chat_id := self.chat_ids[place])}
         self.chats = numbers.read(chat_ids)
-        self.rosters = rosters.of_chats((chat.id, chat.roster) for chat in self.chats.values())
+        self.rosters = rosters.of_chats((chat_id, chat.roster) for chat_id, chat in self.chats.items())
         for place in pending:
             roster = self.rosters.get(self.chat_ids[place])  # type: ignore[arg-type]
             if roster is None or self.drafts[place].sender_id not in roster:
