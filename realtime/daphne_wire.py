@@ -25,8 +25,12 @@ OUTBOUND_BYTES = KIB * KIB
 """Bytes written and not yet taken by the peer's kernel at which the socket is closed."""
 WRITE_BYTES = 64
 """What each write costs beside its bytes while it waits: a mebibyte of empty pongs would be 30."""
-OUTBOUND_FRAMES = 64
-"""Frames that may wait in this process for a peer whose kernel takes no more."""
+OUTBOUND_WRITES = 64
+"""Writes that may wait in this process for a peer whose kernel takes no more.
+
+What is told in one turn of the event loop is one write, be it a frame or the whole burst of a batch: that makes nobody
+slow.
+"""
 
 _WHOLE_TEXT = 0x81
 _MASKED = 0x80
@@ -63,11 +67,15 @@ def unmasked(payload: bytes, mask: bytes) -> bytes:
 
 
 def unsent_bytes(transport: Any) -> int:
-    """Return how much a Twisted TCP transport holds for its peer."""
+    """Return how much a Twisted TCP transport holds for its peer, with what each write costs beside its bytes."""
     inner = getattr(transport, "transport", transport)  # a TLS wrapper holds the TCP transport
+    return _buffered(inner) + len(getattr(inner, "_tempDataBuffer", ())) * WRITE_BYTES
+
+
+def _buffered(transport: Any) -> int:
+    inner = getattr(transport, "transport", transport)
     held = len(getattr(inner, "dataBuffer", b"")) - getattr(inner, "offset", 0)
-    writes = len(getattr(inner, "_tempDataBuffer", ()))
-    return int(held + getattr(inner, "_tempDataLen", 0) + writes * WRITE_BYTES)
+    return int(held + getattr(inner, "_tempDataLen", 0))
 
 
 def _flush_all() -> None:
@@ -84,6 +92,14 @@ class PlainSocket(ws_protocol.WebSocketProtocol):  # type: ignore[misc]
     _out: list[bytes] | None = None
     _held: deque[int] | None = None
     _held_bytes = 0
+    _send: Callable[[bytes], int] | None = None
+    """The kernel's own `send`, where nothing (such as TLS) stands between."""
+
+    def onOpen(self) -> None:  # noqa: N802
+        """Begin to write."""
+        if isinstance(self.transport, Connection) and not self.transport.TLS:
+            self._send = self.transport.socket.send
+        super().onOpen()
 
     # --- In -----------------------------------------------------------------------------------------------------------
 
@@ -131,36 +147,33 @@ class PlainSocket(ws_protocol.WebSocketProtocol):  # type: ignore[misc]
         if frames is None or self.state == self.STATE_CLOSED:
             return
         data = frames[0] if len(frames) == 1 else b"".join(frames)
-        transport, waiting = self.transport, unsent_bytes(self.transport)
-        sent = 0
-        if not waiting and isinstance(transport, Connection) and transport.connected and not transport.TLS:
+        transport, sent = self.transport, 0
+        if self._send is not None and not transport.dataBuffer and not transport._tempDataBuffer:
             try:
-                sent = transport.socket.send(data)
+                sent = self._send(data)
             except OSError:  # full, or gone: Twisted finds out which
                 sent = 0
             if sent == len(data):
                 self._held = None
                 return
+        waiting = unsent_bytes(transport)
         if waiting and waiting + len(data) > OUTBOUND_BYTES:
             self.overrun()
             return
         transport.write(data[sent:] if sent else data)
-        if self._frames_held(frames, sent, waiting) > OUTBOUND_FRAMES:
+        if self._writes_held(len(data) - sent) > OUTBOUND_WRITES:
             self.overrun()
 
-    def _frames_held(self, frames: list[bytes], sent: int, waiting: int) -> int:
-        """Forget the frames that have left the transport, note those that came behind, and return how many wait."""
+    def _writes_held(self, size: int) -> int:
+        """Note a write of so many bytes, forget those that have left the transport, and return how many wait."""
+        if self._held is None:
+            self._held, self._held_bytes = deque(), 0
         held = self._held
-        if held is None:
-            held, self._held_bytes = deque(), 0
-            self._held = held
+        held.append(size)
+        self._held_bytes += size
+        waiting = _buffered(self.transport)
         while held and self._held_bytes - held[0] >= waiting:
             self._held_bytes -= held.popleft()
-        for frame in frames:
-            sent -= len(frame)
-            if sent < 0:
-                held.append(len(frame))
-                self._held_bytes += len(frame)
         return len(held)
 
     def overrun(self) -> None:

@@ -13,6 +13,8 @@ from realtime.parcels import Parcel
 from realtime.sockets import Socket
 
 SOCKETS_PER_USER = 50
+CROWD = 64
+"""Recipients from which on it pays to remember where they are."""
 
 
 class Hub:
@@ -21,12 +23,15 @@ class Hub:
     def __init__(self) -> None:
         self._by_user: dict[UUID, set[Socket]] = defaultdict(set)
         self._by_session: dict[UUID, set[Socket]] = defaultdict(set)
+        self._crowd: tuple[UUID, ...] | None = None
+        self._crowd_sockets: tuple[Socket, ...] = ()
 
     def __len__(self) -> int:
         return sum(len(sockets) for sockets in self._by_user.values())
 
     def add(self, socket: Socket) -> bool:
         """Take a socket in; tell whether it is its person's first one here."""
+        self._crowd = None
         first = socket.user_id not in self._by_user
         self._by_user[socket.user_id].add(socket)
         self._by_session[socket.session_id].add(socket)
@@ -34,6 +39,7 @@ class Hub:
 
     def discard(self, socket: Socket) -> bool:
         """Let a socket go; tell whether it was its person's last one here."""
+        self._crowd = None
         for index, key in ((self._by_user, socket.user_id), (self._by_session, socket.session_id)):
             sockets = index.get(key)
             if sockets is None or socket not in sockets:
@@ -71,10 +77,21 @@ class Hub:
 
     def deliver(self, parcel: Parcel) -> None:
         """Write an event to its recipients' sockets, except the one that it came from."""
-        by_user, text, origin = self._by_user, parcel.text, parcel.origin
-        for user_id in parcel.recipients:
-            sockets = by_user.get(user_id)
-            if sockets:
-                for socket in tuple(sockets):
-                    if socket.id != origin:
-                        socket.push(text)
+        text, origin = parcel.text, parcel.origin
+        for socket in self._audience(parcel.recipients):
+            if socket.id != origin:
+                socket.push(text)
+
+    def _audience(self, recipients: tuple[UUID, ...]) -> tuple[Socket, ...]:
+        """Return the recipients' sockets here.
+
+        A large group's members are one and the same tuple from message to message (`messaging.rosters`); where they are
+        is looked up once, until somebody comes or goes.
+        """
+        if recipients is self._crowd:
+            return self._crowd_sockets
+        by_user = self._by_user
+        found = tuple(socket for user_id in recipients for socket in by_user.get(user_id, ()))
+        if len(recipients) >= CROWD:
+            self._crowd, self._crowd_sockets = recipients, found
+        return found

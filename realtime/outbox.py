@@ -32,7 +32,7 @@ class Outbox:
     own, texts go there, and `send` is for the close alone.
     """
 
-    __slots__ = ("_backlog", "_closed", "_overflow", "_queue", "_send", "_write", "_writer")
+    __slots__ = ("_backlog", "_closed", "_overflow", "_queue", "_send", "_writer", "push")
 
     def __init__(
         self,
@@ -45,17 +45,14 @@ class Outbox:
         self._send = send
         self._overflow = overflow
         self._backlog = backlog
-        self._write = write
+        self.push: Callable[[str], None] = write or self._push
+        """Send a text frame, now or as soon as the ones before it are gone."""
         self._queue: deque[MutableMapping[str, Any]] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._closed = False
 
-    def push(self, text: str) -> None:
-        """Send a text frame, now or as soon as the ones before it are gone."""
-        if self._write is None:
-            self._put({"type": "websocket.send", "text": text})
-        elif not self._closed:
-            self._write(text)
+    def _push(self, text: str) -> None:
+        self._put({"type": "websocket.send", "text": text})
 
     def close(self, code: int, reason: str = "") -> None:
         """Send the close frame after what is queued; nothing goes out behind it. A full queue is not waited for."""
@@ -63,7 +60,7 @@ class Outbox:
             self.cut(code, reason)
         elif not self._closed:
             self._put({"type": "websocket.close", "code": int(code), "reason": reason})
-            self._closed = True
+            self._shut()
 
     def cut(self, code: int, reason: str = "") -> None:
         """Send the close frame ahead of what is queued, which the peer will not read."""
@@ -79,10 +76,13 @@ class Outbox:
 
     def abandon(self) -> None:
         """Forget what is queued: the peer is gone."""
-        self._closed = True
+        self._shut()
         self._queue.clear()
         if self._writer is not None:
             self._writer.cancel()
+
+    def _shut(self) -> None:
+        self._closed, self.push = True, _nowhere
 
     def _put(self, message: MutableMapping[str, Any]) -> None:
         if self._closed:
@@ -104,11 +104,11 @@ class Outbox:
         except StopIteration:
             return
         except OSError:  # the peer is gone; its disconnect message follows
-            self._closed = True
+            self._shut()
             return
         except Exception:  # the socket boundary: one broken socket must not keep others from their events
             log.exception("socket.send_failed")
-            self._closed = True
+            self._shut()
             return
         self._writer = asyncio.ensure_future(self._drain(_resume(sending, waits_for)))
 
@@ -118,10 +118,10 @@ class Outbox:
             while self._queue:
                 await self._send(self._queue.popleft())
         except OSError:
-            self._closed = True
+            self._shut()
         except Exception:  # the socket boundary, as above
             log.exception("socket.send_failed")
-            self._closed = True
+            self._shut()
         finally:
             self._writer = None
 
@@ -130,6 +130,10 @@ class Outbox:
             await self._send(message)
         except Exception:  # noqa: BLE001  the peer did not read: that it has gone by now is no news
             log.debug("socket.close_failed")
+
+
+def _nowhere(text: str) -> None:
+    """Take what comes behind the end."""
 
 
 @coroutine

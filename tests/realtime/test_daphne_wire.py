@@ -17,7 +17,7 @@ from twisted.internet.testing import StringTransport
 
 from realtime.daphne_bounds import BoundedSocket
 from realtime.daphne_memory import Inbox
-from realtime.daphne_wire import OUTBOUND_BYTES, OUTBOUND_FRAMES, WRITE_BYTES, text_frame, unmasked, unsent_bytes
+from realtime.daphne_wire import OUTBOUND_BYTES, OUTBOUND_WRITES, WRITE_BYTES, text_frame, unmasked, unsent_bytes
 from tests.live.clients import masked_frame
 
 
@@ -193,6 +193,7 @@ def pair() -> Iterator[tuple[BoundedSocket, sockets.socket]]:
     reactor = SimpleNamespace(addReader=lambda _: None, addWriter=lambda _: None, removeWriter=lambda _: None)
     protocol.transport = Connection(accepted, protocol, reactor)
     protocol.transport.connected = 1
+    protocol._send = accepted.send
     protocol.state = BoundedSocket.STATE_OPEN
     protocol.closes = []
     protocol.sendClose = lambda code, reason: protocol.closes.append((code, reason))
@@ -228,7 +229,7 @@ async def test_a_peer_that_does_not_read_is_closed_by_bytes(pair: tuple[BoundedS
     assert unsent_bytes(protocol.transport) <= OUTBOUND_BYTES
 
 
-async def test_a_peer_that_does_not_read_is_closed_by_frames(pair: tuple[BoundedSocket, sockets.socket]) -> None:
+async def test_a_peer_that_does_not_read_is_closed_by_writes(pair: tuple[BoundedSocket, sockets.socket]) -> None:
     """Small ones count as well: no more than the bound wait beyond what the kernel took."""
     protocol, peer = pair
     flushed = 0
@@ -238,8 +239,21 @@ async def test_a_peer_that_does_not_read_is_closed_by_frames(pair: tuple[Bounded
         flushed += 1
 
     assert protocol.closes[0] == (4408, "slow_consumer")
-    assert len(protocol._held) == OUTBOUND_FRAMES + 1
+    assert len(protocol._held) == OUTBOUND_WRITES + 1
+    assert sum(protocol._held) >= protocol.backlog() - len(protocol.transport._tempDataBuffer) * WRITE_BYTES
     assert peer.recv(2) == b"\x81\x64"
+
+
+async def test_a_burst_makes_nobody_slow(pair: tuple[BoundedSocket, sockets.socket]) -> None:
+    """However many frames a batch brings in one turn, they are one write."""
+    protocol, _ = pair
+    for number in range(1000):
+        protocol.write(f"{number:05}" * 20)
+    protocol.flush()
+
+    assert protocol.closes == []
+    assert len(protocol._held) == 1
+    assert protocol.backlog() > 50_000
 
 
 async def test_a_reader_that_catches_up_is_not_closed(pair: tuple[BoundedSocket, sockets.socket]) -> None:
@@ -300,7 +314,7 @@ async def test_a_connection_that_is_gone_is_twisted_s_matter(pair: tuple[Bounded
     protocol.write("x")
     protocol.flush()
 
-    assert unsent_bytes(protocol.transport) == 3
+    assert unsent_bytes(protocol.transport) == 3 + WRITE_BYTES
 
 
 def test_unsent_bytes_under_tls() -> None:

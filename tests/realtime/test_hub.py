@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from chatproject.ids import uuid7
-from realtime.hub import SOCKETS_PER_USER, Hub
+from realtime.hub import CROWD, SOCKETS_PER_USER, Hub
 from realtime.parcels import Parcel
 from realtime.sockets import Socket
 from tests.realtime.conftest import make_socket
@@ -108,3 +108,22 @@ def test_a_person_has_a_limit_of_sockets(hub: Hub) -> None:
 
     assert hub.is_full_for(ADA)
     assert not hub.is_full_for(BOB)
+
+
+def test_a_crowd_is_found_once_until_somebody_comes_or_goes() -> None:
+    """The same recipients are looked up again only when that may give other sockets."""
+    hub, wires = Hub(), [Wire(uuid7()) for _ in range(CROWD)]
+    people = tuple(wire.socket.user_id for wire in wires)
+    for wire in wires[1:]:
+        hub.add(wire.socket)
+
+    def hears() -> list[Wire]:
+        before = [len(wire.texts) for wire in wires]
+        hub.deliver(Parcel(recipients=people, text="{}"))
+        return [wire for wire, count in zip(wires, before, strict=True) if len(wire.texts) > count]
+
+    assert hears() == hears() == wires[1:]
+    hub.add(wires[0].socket)
+    assert hears() == wires
+    hub.discard(wires[5].socket)
+    assert hears() == [*wires[:5], *wires[6:]]
