@@ -76,7 +76,7 @@ _memory = _Memory()
 def of_chats(names: Iterable[tuple[UUID, UUID]]) -> dict[UUID, Roster]:
     """Return the roster of each chat for `(chat id, name)`, what is not remembered with one query.
 
-    The caller has read the names in the open transaction and keeps the chats' rows as they are (`db.locked`), so that
+    The caller has read the names in the open transaction and keeps the chats' rows as they are (`db.read`), so that
     name and members belong together.
     """
     found: dict[UUID, Roster] = {}

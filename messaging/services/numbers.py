@@ -31,9 +31,7 @@ class Numbering(NamedTuple):
 
 def read(chat_ids: Collection[UUID]) -> dict[UUID, Numbering]:
     """Return where the chats stand, which stays so until the open transaction ends."""
-    if not chat_ids:
-        return {}
-    rows = db.locked(Chat.objects.filter(id__in=chat_ids)).values_list("id", *Numbering._fields)
+    rows = db.read(Chat, Numbering._fields, chat_ids, lock=True)
     return {chat_id: Numbering(*rest) for chat_id, *rest in rows}
 
 

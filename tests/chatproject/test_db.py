@@ -19,6 +19,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Session, User
 from chatproject import db
+from chatproject.ids import uuid7
 
 LOCKED = OperationalError("database is locked")
 
@@ -287,3 +288,25 @@ def test_rows_get_values_of_their_own(transactional_db: None) -> None:
 
     found = [User.objects.get(pk=one.pk) for one in people]
     assert [(one.status, one.last_seen) for one in found] == [("away", moment), ("offline", None), ("online", None)]
+
+
+@pytest.mark.parametrize("lock", [False, True])
+def test_rows_are_read_by_their_keys(transactional_db: None, lock: bool) -> None:
+    """Those that are there, with the values of the fields asked for; no key takes no query."""
+    people = [User.objects.create_user(username=f"u{n}", email=f"{n}@x.org", password=None) for n in range(3)]
+
+    with db.atomic():
+        found = db.read(User, ("username", "status"), {people[0].pk, people[2].pk, uuid7()}, lock=lock)
+    with CaptureQueriesContext(connections["default"]) as captured:
+        assert db.read(User, ("username",), [], lock=lock) == []
+
+    assert sorted(found) == sorted([[people[0].pk, "u0", "offline"], [people[2].pk, "u2", "offline"]])
+    assert len(captured) == 0
+
+
+def test_times_are_not_read_past_the_orm(transactional_db: None) -> None:
+    """Each database has its own way of writing them."""
+    person = User.objects.create_user(username="u", email="u@x.org", password=None)
+
+    with pytest.raises(NotImplementedError):
+        db.read(User, ("last_seen",), [person.pk])

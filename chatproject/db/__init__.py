@@ -1,0 +1,144 @@
+"""The only place that knows how the databases differ: transactions, commit hooks and retries.
+
+`django.db.transaction` does nothing on MongoDB, so every write goes through this module (ruff bans the direct import).
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import structlog
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, IntegrityError, InterfaceError, OperationalError, connections
+from django.db import transaction as django_transaction
+
+from chatproject.db.rows import insert, read, update_each
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+__all__ = [
+    "atomic",
+    "discard_broken_connection",
+    "in_transaction",
+    "insert",
+    "is_outage",
+    "is_transient",
+    "lock",
+    "on_commit",
+    "read",
+    "transactional",
+    "update_each",
+    "vendor",
+]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ATTEMPTS = 6
+FIRST_PAUSE = 0.01
+LONGEST_PAUSE = 0.5
+
+_TRANSIENT_SQLSTATES = {"40001", "40P01"}  # PostgreSQL: serialization_failure, deadlock_detected
+_TRANSIENT_SQLITE = ("database is locked", "database table is locked")
+_TRANSIENT_MONGODB_LABEL = "TransientTransactionError"
+
+log = structlog.get_logger("parley.db")
+
+
+def vendor() -> str:
+    """Return the database in use: `sqlite`, `postgresql` or `mongodb`."""
+    return connections[DEFAULT_DB_ALIAS].vendor
+
+
+def atomic() -> AbstractContextManager[None]:
+    """Open a transaction, or join the one that is open."""
+    if vendor() == "mongodb":
+        from django_mongodb_backend import transaction as mongodb_transaction  # noqa: PLC0415
+
+        return mongodb_transaction.atomic()  # type: ignore[no-any-return]
+    return django_transaction.atomic()
+
+
+def in_transaction() -> bool:
+    """Tell whether this thread has a transaction open."""
+    connection = connections[DEFAULT_DB_ALIAS]
+    return bool(getattr(connection, "in_atomic_block_mongo", False) or connection.in_atomic_block)
+
+
+def on_commit(action: Callable[[], None], *, robust: bool = False) -> None:
+    """Run `action` once the open transaction has committed; at once when none is open.
+
+    What it raises reaches the caller, who then takes the whole write for failed; with `robust` it is only logged.
+    """
+    django_transaction.on_commit(action, robust=robust)
+
+
+def lock(rows: QuerySet[Any]) -> None:
+    """Keep rows as they are until the open transaction ends, before it decides something by them.
+
+    Only PostgreSQL has to be asked, in the order of the keys so that two transactions cannot wait for each other. An
+    open transaction has the whole SQLite database; on MongoDB the one that writes a changed row is run again.
+    """
+    if vendor() == "postgresql":
+        list(rows.select_for_update().order_by("pk").values_list("pk"))
+
+
+def transactional(*, retry_conflicts: bool = False) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Run the function in one transaction, and again from its start when the database asks for that.
+
+    With `retry_conflicts` a unique violation counts as such a request too: somebody else stored the same thing first,
+    and the second try finds it. Inside another transaction the function joins it, and the outer one is what is
+    repeated. It must therefore have no effect outside of the database but through `on_commit`.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> T:
+            if in_transaction():
+                return function(*args, **kwargs)
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    with atomic():
+                        return function(*args, **kwargs)
+                except DatabaseError as error:
+                    again = is_transient(error) or (retry_conflicts and isinstance(error, IntegrityError))
+                    if attempt == ATTEMPTS or not again:
+                        raise
+                    log.info("db.retry", attempt=attempt, function=function.__qualname__, error=type(error).__name__)
+                    pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
+                    time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
+            raise AssertionError("unreachable")
+
+        return run
+
+    return decorate
+
+
+def is_transient(error: BaseException) -> bool:
+    """Tell whether the same transaction may succeed when it is tried again."""
+    cause = error.__cause__
+    if getattr(cause, "sqlstate", None) in _TRANSIENT_SQLSTATES:
+        return True
+    has_label = getattr(cause, "has_error_label", None)
+    if has_label is not None and has_label(_TRANSIENT_MONGODB_LABEL):
+        return True
+    return isinstance(error, OperationalError) and any(text in str(error) for text in _TRANSIENT_SQLITE)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Tell whether the database is away, full or broken: nothing that the caller has done, and it may pass.
+
+    MongoDB's backend raises all that a server can say, but a unique violation, as a plain `DatabaseError`.
+    """
+    return isinstance(error, (OperationalError, InterfaceError)) or type(error) is DatabaseError
+
+
+def discard_broken_connection(error: BaseException) -> None:
+    """Close this thread's connection after an error that may have broken it; the next query opens a new one."""
+    if isinstance(error, (OperationalError, InterfaceError)) and not in_transaction():
+        connections[DEFAULT_DB_ALIAS].close()
