@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from bench.results import Record, Results, Spread
 
@@ -89,9 +90,9 @@ def _speed(results: Results, what: str, wanted: float, *pairs: tuple[str, str]) 
 
 
 def _ratio(
-    results: Results, value: Callable[[Record], float], scenario: str, ours: str, theirs: str
+    results: Results, value: Callable[[Record], float], scenario: str, ours: str, theirs: str, **names: Any
 ) -> tuple[float, Spread, Spread] | None:
-    mine, other = (results.spread(value, scenario, name) for name in (ours, theirs))
+    mine, other = (results.spread(value, scenario, name, **names) for name in (ours, theirs))
     return (mine.median / other.median, mine, other) if mine and other else None
 
 
@@ -125,13 +126,19 @@ def _idle(results: Results) -> Mark:
 
 
 def _fan_out(results: Results) -> Mark:
-    names = "parley-full", "express-full"
-    found = _ratio(results, lambda one: one["deliveriesPerSecond"], "fan-out", *names)
+    parts, passed = [], []
+    for in_flight, how in ((1, "one message at a time"), (4, "four")):
+        names = "parley-full", "express-full"
+        found = _ratio(results, lambda one: one["deliveriesPerSecond"], "fan-out", *names, inFlight=in_flight)
+        if found:
+            ratio, ours, theirs = found
+            parts.append(f"{how}: {ratio:.2f}x ({ours.median:,.0f} against {theirs.median:,.0f})")
+            passed.append(ratio >= 1.5)
     return Mark(
         what="fan-out: one message into a group of 1,000 connected members, deliveries per second, against (a)'s room",
         wanted="at least 1.5x",
-        measured=f"{found[0]:.2f}x: {found[1].median:,.0f} against {found[2].median:,.0f}" if found else "",
-        passed=found[0] >= 1.5 if found else None,
+        measured="; ".join(parts),
+        passed=all(passed) if passed else None,
     )
 
 

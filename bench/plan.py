@@ -13,6 +13,7 @@ class Plan:
     loads: tuple[tuple[int, int], ...]
     """Sockets, and messages in flight of each."""
     warmup: float
+    """Long enough for connections to settle, and for a process to find that it is alone on its Redis."""
     seconds: float
     extras: bool
     """Whether everything besides the closed loop is measured: rate, idle sockets, fan-out, REST, storm."""
@@ -24,6 +25,7 @@ class Plan:
     idle_seconds: float = 45
     """Two heartbeats of Parley's, one of Socket.IO's."""
     group: int = 1000
+    group_in_flight: tuple[int, ...] = (1, 4)
     large_chat: int = 1_000_000
     small_chat: int = 1_000
     page_rounds: int = 300
@@ -34,5 +36,5 @@ class Plan:
         return replace(self, rounds=rounds)
 
 
-QUICK = Plan(rounds=1, loads=((100, 1), (100, 4), (1000, 1)), warmup=1, seconds=4, extras=False)
-FULL = Plan(rounds=3, loads=((100, 1), (100, 4), (1000, 1), (1000, 4)), warmup=2, seconds=6, extras=True)
+QUICK = Plan(rounds=1, loads=((100, 1), (100, 4), (1000, 1)), warmup=5, seconds=4, extras=False)
+FULL = Plan(rounds=3, loads=((100, 1), (100, 4), (1000, 1), (1000, 4)), warmup=5, seconds=6, extras=True)

@@ -189,13 +189,13 @@ def _others(results: Results) -> str:
 
 def _other_parts(results: Results) -> Iterator[str]:
     for name in VARIANTS:
-        found = results.spread(lambda one: one["deliveriesPerSecond"], "fan-out", name)
-        if found:
-            took = results.spread(lambda one: one["complete"]["p50"], "fan-out", name)
-            load = results.spread(lambda one: one["loadCpu"], "fan-out", name)
+        for each in sorted({one["inFlight"] for one in results.find("fan-out", name)}):
+            found = results.spread(lambda one: one["deliveriesPerSecond"], "fan-out", name, inFlight=each)
+            took = results.spread(lambda one: one["complete"]["p50"], "fan-out", name, inFlight=each)
+            load = results.spread(lambda one: one["loadCpu"], "fan-out", name, inFlight=each)
             yield (
-                f"- fan-out, {label(name)}: {spread(found)} deliveries per second; the last of 1,000 members has a "
-                f"message after {took.median:.0f} ms; load's core in use {load.median:.0%}"
+                f"- fan-out, {label(name)}, {each} under way: {spread(found)} deliveries per second; the last of "
+                f"1,000 members has a message after {took.median:.0f} ms; load's core in use {load.median:.0%}"
             )
     for name in VARIANTS:
         for one in results.find("idle", name):

@@ -123,12 +123,16 @@ class Run:
         with self._stack(name) as stack:
             people = stack.populate(plan.group, group=True)
             with stack:
-                self._measure(
-                    "fan-out",
-                    name,
-                    lambda: scenarios.fan_out(stack, people, warmup=plan.warmup, seconds=plan.seconds),
-                    round=number,
-                )
+                for each in plan.group_in_flight:
+                    self._measure(
+                        "fan-out",
+                        name,
+                        lambda in_flight=each: scenarios.fan_out(
+                            stack, people, in_flight=in_flight, warmup=plan.warmup, seconds=plan.seconds
+                        ),
+                        inFlight=each,
+                        round=number,
+                    )
 
     def _idle(self, name: str) -> None:
         plan = self.plan

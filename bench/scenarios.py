@@ -69,10 +69,10 @@ def traffic(
     }
 
 
-def fan_out(stack: Stack, people: People, *, warmup: float, seconds: float) -> Record:
-    """One message after the other into a group of all `people`, all connected."""
+def fan_out(stack: Stack, people: People, *, in_flight: int, warmup: float, seconds: float) -> Record:
+    """Messages into a group of all `people`, all connected, `in_flight` of them under way at a time."""
     watch = CpuWatch(stack)
-    result = load.run(_job("fanout", stack, people, warmup=warmup, seconds=seconds), watch)
+    result = load.run(_job("fanout", stack, people, inFlight=in_flight, warmup=warmup, seconds=seconds), watch)
     if result["counts"]["late"] or result["counts"]["closed"] or result["counts"]["refused"]:
         raise load.LoadFailedError(str(result["counts"]))
     return {**result, "serverCpu": {role: used / result["seconds"] for role, used in watch.used.items()}}

@@ -1,4 +1,4 @@
-// One message after the other into a group whose members are all connected: how many deliveries a second.
+// Messages into a group whose members are all connected, some of them under way at a time: how many deliveries a second.
 
 import { performance } from "node:perf_hooks";
 
@@ -14,19 +14,17 @@ export async function fanout(job) {
   const members = job.accounts.length;
   const complete = new Histogram(); // until the last member has the message
   const counts = { messages: 0, deliveries: 0, refused: 0, closed: 0, late: 0 };
-  let current = -1;
-  let seen = new Uint8Array(members);
-  let missing = 0;
-  let done = () => {};
+  const underWay = new Map(); // by the message's id: who has it, how many do not, and what to do then
 
   const arrived = (id, place) => {
-    if (id !== current || seen[place]) {
+    const message = underWay.get(id);
+    if (message === undefined || message.seen[place]) {
       counts.late++;
       return;
     }
-    seen[place] = 1;
+    message.seen[place] = 1;
     counts.deliveries++;
-    if (--missing === 0) done();
+    if (--message.missing === 0) message.done();
   };
   const connections = await openAll(job, (place) => ({
     acked: (id) => arrived(id, place), // the sender's own copy is its ack
@@ -37,22 +35,26 @@ export async function fanout(job) {
   report({ event: "connected" });
 
   const post = async (id, measured) => {
-    current = id;
-    seen = new Uint8Array(members);
-    missing = members;
-    const all = new Promise((resolve) => (done = resolve));
     const began = performance.now();
+    const all = new Promise((done) => underWay.set(id, { seen: new Uint8Array(members), missing: members, done }));
     connections[id % members].send(id, job.chats[0], contentOf(id, job.contentLength));
-    const timer = setTimeout(() => done("late"), PATIENCE_SECONDS * 1000);
-    if ((await all) === "late") throw new Error(`message ${id}: ${missing} of ${members} never arrived`);
+    const timer = setTimeout(() => underWay.get(id).done("late"), PATIENCE_SECONDS * 1000);
+    if ((await all) === "late") {
+      const { missing } = underWay.get(id);
+      throw new Error(`message ${id}: ${missing} of ${members} never arrived, ${counts.closed} sockets were closed`);
+    }
     clearTimeout(timer);
+    underWay.delete(id);
     if (measured) complete.record(performance.now() - began);
   };
 
   let id = 0;
   const until = async (seconds, measured) => {
     const end = performance.now() + seconds * 1000;
-    while (performance.now() < end) await post(id++, measured);
+    const stream = async () => {
+      while (performance.now() < end) await post(id++, measured);
+    };
+    await Promise.all(Array.from({ length: job.inFlight ?? 1 }, stream));
   };
   await until(job.warmup, false);
   counts.deliveries = 0;

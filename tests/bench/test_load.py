@@ -51,7 +51,7 @@ def test_a_group_message_reaches_every_member(stack: Parley) -> None:
     people = stack.populate(PEOPLE, group=True)
 
     with stack:
-        result = scenarios.fan_out(stack, people, warmup=0.2, seconds=1)
+        result = scenarios.fan_out(stack, people, in_flight=2, warmup=0.2, seconds=1)
 
     counts = result["counts"]
     assert counts["messages"] > 0
