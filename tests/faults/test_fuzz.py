@@ -57,7 +57,7 @@ DOORS: dict[str, tuple[Callable[[Daphne, Account], Door], Callable[..., st.Searc
     "Socket.IO by polling": (
         socketio_packets.ByPolling,
         socketio_packets.bodies,
-        {"malformed_json", "invalid", "body_too_large", "chat_not_found", 400},
+        {"malformed_json", "invalid", "chat_not_found", 400},
     ),
 }
 """Each door's client, its frames, and answers that must be among those it gives."""

@@ -43,4 +43,6 @@ async def test_presence_after_kills(daphne: DaphneFactory, own_redis: Redis) -> 
             shown = [(await client.get(f"/user/{one.id}")).json()["status"] for one in (ada, carol)]
         await asyncio.sleep(1)
         assert shown == ["offline", "online"]
-        assert [frame for frame in on_bob.inbox if frame.get("event") == "user:status" and carol.id in str(frame)] == []
+        told = [frame["data"] for frame in on_bob.inbox if frame.get("event") == "user:status"]
+        # What holds may be said again after a loss.
+        assert {one["status"] for one in told if one["userId"] == carol.id} <= {"online"}

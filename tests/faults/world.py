@@ -62,7 +62,7 @@ def sign_up(name: str) -> Person:
     user = User.objects.create_user(unique, f"{unique}@example.org", None)
     pair = sessions.open_session(user_id=user.pk, device=UNKNOWN_DEVICE)
     principal = people.authenticate_access_token(token=pair.access_token)
-    presence._show(user.pk, present=True)
+    presence._show([presence.Change(user_id=user.pk, present=True)])
     return Person(id=user.pk, session_id=principal.session_id, token=pair.access_token)
 
 
@@ -144,11 +144,11 @@ class World:
     def choose(self, who: Person, status: Status) -> None:
         """Choose a status, and show it as the engine does."""
         accounts.choose_status(user_id=who.id, status=status)
-        presence._show(who.id, present=True, told_to_self=True)
+        presence._show([presence.Change(user_id=who.id, present=True, chosen=True)])
 
     def go(self, who: Person) -> None:
         """End one's last connection."""
-        presence._show(who.id, present=False)
+        presence._show([presence.Change(user_id=who.id, present=False)])
 
     def type_in(self, who: Person, chat: Chat, *, typing: bool = True) -> None:
         """Begin or stop to type."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.live.server import Daphne, Redis, StartFailedError, make_daphne
+from tests.live.server import Daphne, Redis, StartFailedError, make_daphne, make_redis
 
 pytestmark = pytest.mark.live
 
@@ -59,8 +59,10 @@ def test_a_wrong_start_shows_why(tmp_path: Path) -> None:
         server.start()
 
 
-def test_redis_is_real_and_empty(redis_server: Redis) -> None:
+def test_redis_is_real_and_empty(tmp_path: Path) -> None:
     """It speaks the protocol and keeps nothing on disk."""
-    with redis.Redis.from_url(redis_server.url) as client:
-        assert client.dbsize() == 0
-        assert client.config_get("save") == {"save": ""}
+    with make_redis(tmp_path) as server:
+        server.start()
+        with redis.Redis.from_url(server.url) as client:
+            assert client.dbsize() == 0
+            assert client.config_get("save") == {"save": ""}
