@@ -58,6 +58,8 @@ RECOVERY_DELAY = 0.2
 """Seconds in which losses gather before sockets are shown where their chats stand: each look asks the database."""
 SESSION_CHECK = 3.0
 """Seconds between two looks at whether open sockets' sessions still live; a revocation is told at once besides."""
+FOLDING = 0.5
+"""Seconds between two foldings of SQLite's log."""
 SYNC_OVERLAP = timedelta(seconds=10)
 """How far a look at moved chats reaches back behind the one before: commits and clocks are not in step."""
 STATUS_OVERLAP = timedelta(minutes=10)
@@ -106,6 +108,7 @@ class Engine:
         self._every(LEASE_CHECK, self._check_leases)
         self._every(HEARTBEAT, self._beat_and_look)
         self._every(SESSION_CHECK, self._check_sessions)
+        self._every(FOLDING, lambda: self.in_database(db.fold_log))
 
     async def stop(self) -> None:
         """Finish what is under way, send every socket away and give everything back."""

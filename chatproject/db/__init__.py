@@ -9,7 +9,7 @@ import functools
 import random
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import structlog
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "atomic",
     "discard_broken_connection",
+    "fold_log",
     "in_transaction",
     "insert",
     "is_outage",
@@ -86,6 +87,17 @@ def lock(rows: QuerySet[Any]) -> None:
     """
     if vendor() == "postgresql":
         list(rows.select_for_update().order_by("pk").values_list("pk"))
+
+
+def fold_log() -> None:
+    """Fold SQLite's write-ahead log into the database file, beside those who write; nothing elsewhere.
+
+    Left alone, SQLite does it within a commit, which then takes as long as some dozens of others. What is wrong with
+    the database is told by whoever writes next.
+    """
+    if vendor() == "sqlite":
+        with suppress(OperationalError), connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+            cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def transactional(*, retry_conflicts: bool = False) -> Callable[[Callable[P, T]], Callable[P, T]]:
