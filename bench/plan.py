@@ -37,4 +37,4 @@ class Plan:
 
 
 QUICK = Plan(rounds=1, loads=((100, 1), (100, 4), (1000, 1)), warmup=5, seconds=4, extras=False)
-FULL = Plan(rounds=3, loads=((100, 1), (100, 4), (1000, 1), (1000, 4)), warmup=5, seconds=6, extras=True)
+FULL = Plan(rounds=3, loads=((100, 1), (100, 4), (1000, 1), (1000, 4)), warmup=4, seconds=4, extras=True)
