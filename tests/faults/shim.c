@@ -67,11 +67,12 @@ time_t time(time_t *result) {
 
 /* --- The disk --- */
 
-static int is_refused(int file, off_t end) {
+/* A disk that copies on write, or a quota: nothing can be written, not even in place. */
+static int is_refused(int file) {
     char link[64], path[4096];
     struct stat found;
     if (!control->full || !*directory) return 0;
-    if (fstat(file, &found) || !S_ISREG(found.st_mode) || end <= found.st_size) return 0;
+    if (fstat(file, &found) || !S_ISREG(found.st_mode)) return 0;
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
     ssize_t length = readlink(link, path, sizeof path - 1);
     if (length < 0) return 0;
@@ -81,20 +82,16 @@ static int is_refused(int file, off_t end) {
 
 ssize_t write(int file, const void *data, size_t size) {
     REAL(write);
-    if (control->full) {
-        int flags = fcntl(file, F_GETFL);
-        off_t at = lseek(file, 0, flags & O_APPEND ? SEEK_END : SEEK_CUR);
-        if (at >= 0 && is_refused(file, at + (off_t)size)) {
-            errno = ENOSPC;
-            return -1;
-        }
+    if (is_refused(file)) {
+        errno = ENOSPC;
+        return -1;
     }
     return real(file, data, size);
 }
 
 ssize_t pwrite(int file, const void *data, size_t size, off_t at) {
     REAL(pwrite);
-    if (is_refused(file, at + (off_t)size)) {
+    if (is_refused(file)) {
         errno = ENOSPC;
         return -1;
     }

