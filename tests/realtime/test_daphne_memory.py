@@ -21,7 +21,13 @@ UPGRADE = (
 )
 
 
-OURS = {"failByDrop", "openHandshakeTimeout", "utf8validateIncoming", "perMessageCompressionAccept"}
+OURS = {
+    "closeHandshakeTimeout",
+    "failByDrop",
+    "openHandshakeTimeout",
+    "utf8validateIncoming",
+    "perMessageCompressionAccept",
+}
 """Options that are set in `daphne_bounds`; and each factory makes a function of its own for the last one."""
 
 
