@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.conftest import DaphneFactory
-from tests.live.clients import KIB, Account, Talker, log_lines, register, resident_kib
+from tests.live.clients import KIB, Account, Talker, closed_codes, log_lines, register, resident_kib
 from tests.live.server import Daphne, Redis
 from tests.live.socketio_people import (
     EITHER,
@@ -170,11 +170,11 @@ async def test_a_client_that_does_not_read(
         hanging.process.send_signal(signal.SIGSTOP)
         for _ in range(60):
             await asyncio.gather(*(on_bob.say("x" * 16_000, receiverId=ada.id) for _ in range(20)))
-            closed = [line for line in log_lines(server, "socket.closed") if line["user_id"] == ada.id]
-            if closed:
+            if closed_codes(server, ada):
                 break
+        await until(lambda: closed_codes(server, ada), seconds=15)
 
-        assert [line["code"] for line in closed] == [4408]
+        assert closed_codes(server, ada) == [4408]
         assert resident_kib(server) - before < GROWTH_KIB
 
 
