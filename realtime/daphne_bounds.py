@@ -69,7 +69,6 @@ class BoundedSocket(LeanSocket):
 
     failByDrop = False  # noqa: N815  a message above autobahn's limit is answered by its close code, not by a reset
     utf8validateIncoming = False  # noqa: N815  checked here, where it is decoded, and not twice
-    closeHandshakeTimeout = 2  # noqa: N815  autobahn cuts it to whole seconds of the clock: its 1 s is often none
     openHandshakeTimeout = 30  # noqa: N815  Daphne's 5 s are too few when thousands come back at once
     _paused = False
     _shut_with: CloseCode | None = None

@@ -22,7 +22,6 @@ UPGRADE = (
 
 
 OURS = {
-    "closeHandshakeTimeout",
     "failByDrop",
     "openHandshakeTimeout",
     "utf8validateIncoming",
