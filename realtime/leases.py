@@ -196,10 +196,6 @@ class RedisLeases:
 _decoder = msgspec.msgpack.Decoder(list[list[str]])
 
 
-def _key(user_id: UUID) -> str:
-    return f"parley:presence:{user_id}"
-
-
 def _mark(holder: str) -> str:
     return f"parley:process:{holder}"
 
