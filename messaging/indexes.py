@@ -27,8 +27,17 @@ class MongoIndex(models.Index):
         return "SELECT 1"
 
 
-class PresentIndex(models.Index):
-    """An index of the rows in which its one field has a value; MongoDB, which cannot say so, indexes them all."""
+class PartIndex(models.Index):
+    """An index of the rows that meet a condition; MongoDB, whose filters cannot say as much, indexes them all."""
+
+    def get_pymongo_index_model(self, *args: Any, **kwargs: Any) -> Any:
+        """Return MongoDB's index, without the condition."""
+        whole = models.Index(fields=self.fields, name=self.name)
+        return whole.get_pymongo_index_model(*args, **kwargs)  # type: ignore[attr-defined]
+
+
+class PresentIndex(PartIndex):
+    """An index of the rows in which its one field has a value."""
 
     def __init__(self, *, fields: list[str] | tuple[str, ...], name: str, **kwargs: Any) -> None:
         condition = kwargs.pop("condition", None) or models.Q((f"{fields[0]}__isnull", False))
@@ -39,8 +48,3 @@ class PresentIndex(models.Index):
         path, arguments, options = super().deconstruct()
         options.pop("condition", None)
         return path, arguments, options
-
-    def get_pymongo_index_model(self, *args: Any, **kwargs: Any) -> Any:
-        """Return MongoDB's index, without the condition."""
-        whole = models.Index(fields=self.fields, name=self.name)
-        return whole.get_pymongo_index_model(*args, **kwargs)  # type: ignore[attr-defined]

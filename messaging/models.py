@@ -9,11 +9,12 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import models
+from django.db.models import F, Q
 from django.utils import timezone
 
 from chatproject.ids import uuid7
 from messaging.fields import EncryptedField
-from messaging.indexes import MongoIndex, PresentIndex
+from messaging.indexes import MongoIndex, PartIndex, PresentIndex
 
 
 class ChatKind(models.TextChoices):
@@ -182,15 +183,16 @@ class Message(models.Model):
         permissions = (("read_content", "Can read the content of messages (each reading is audited)"),)
         constraints = (
             models.UniqueConstraint(fields=["chat", "seq"], name="messages_chat_seq_unique"),
-            # The sender first: what one person sends lies together, so that a batch of messages touches few pages.
-            models.UniqueConstraint(fields=["sender", "client_id"], name="messages_sender_client_unique"),
+            # The client's id first: those that sort by time (UUIDv7) of a whole batch lie on a page or two.
+            models.UniqueConstraint(fields=["client_id", "sender"], name="messages_client_sender_unique"),
         )
         indexes = (
-            models.Index(fields=["chat", "rev"], name="messages_chat_rev"),
+            # A message that nobody has changed is found by its seq, which is its rev.
+            PartIndex(fields=["chat", "rev"], name="messages_chat_changed", condition=Q(rev__gt=F("seq"))),
             PresentIndex(fields=["attachment"], name="messages_attachment"),
             MongoIndex(fields=["chat", "seq"], name="messages_chat_seq"),
             MongoIndex(fields=["chat", "timestamp"], name="messages_chat_timestamp"),
-            MongoIndex(fields=["sender", "client_id"], name="messages_sender_client"),
+            MongoIndex(fields=["client_id", "sender"], name="messages_client_sender"),
         )
 
     def __str__(self) -> str:

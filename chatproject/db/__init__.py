@@ -26,6 +26,7 @@ __all__ = [
     "discard_broken_connection",
     "fold_log",
     "in_transaction",
+    "indexes_parts",
     "insert",
     "is_outage",
     "is_transient",
@@ -63,6 +64,11 @@ def atomic() -> AbstractContextManager[None]:
 
         return mongodb_transaction.atomic()  # type: ignore[no-any-return]
     return django_transaction.atomic()
+
+
+def indexes_parts() -> bool:
+    """Tell whether an index can be of those rows alone in which two columns differ; MongoDB compares none."""
+    return vendor() != "mongodb"
 
 
 def in_transaction() -> bool:

@@ -1,7 +1,6 @@
 // Parley's own door: docs/protocol.md.
 
-import { randomUUID } from "node:crypto";
-
+import { uuidv7 } from "../ids.js";
 import { WebSocketClient } from "../websocket.js";
 import { numberAfter } from "./scan.js";
 
@@ -35,7 +34,7 @@ export function open({ host, port, account, on }) {
 
   return {
     send(id, chat, content) {
-      const data = `{"chatId":"${chat}","content":"${content}","clientId":"${randomUUID()}"}`;
+      const data = `{"chatId":"${chat}","content":"${content}","clientId":"${uuidv7()}"}`;
       socket.send(`{"event":"message:send","id":${id},"data":${data}}`);
     },
     // Asks for what was missed since the account's cursors; `on.synced` gets it, `on.other` its end.

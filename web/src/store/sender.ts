@@ -3,6 +3,8 @@
  * server stores it once.
  */
 
+import { v7 as uuidv7 } from "uuid";
+
 import { ApiError, Unreachable } from "../api/errors";
 import type { Message, SendData } from "../api/types";
 import type { SocketClient } from "../socket/socketClient";
@@ -47,7 +49,7 @@ export class Sender {
   }
 
   send(chatId: string, message: Omit<Outgoing, "clientId">): void {
-    const outgoing: Outgoing = { ...message, clientId: crypto.randomUUID?.() ?? randomId() };
+    const outgoing: Outgoing = { ...message, clientId: uuidv7() };
     this.store.update((state) =>
       withChat(state, chatId, (chat) => ({ ...chat, outgoing: [...chat.outgoing, outgoing] })),
     );
@@ -115,13 +117,4 @@ export class Sender {
       })),
     );
   }
-}
-
-/** A UUID (version 4) where `crypto.randomUUID` is missing: outside of secure contexts. */
-function randomId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = ((bytes[6] as number) & 0x0f) | 0x40;
-  bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80;
-  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
