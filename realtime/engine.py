@@ -35,6 +35,7 @@ from realtime.batcher import Batcher, Result
 from realtime.bus import Bus
 from realtime.catalogue import Told
 from realtime.farewell import send_away
+from realtime.folding import LogFolder
 from realtime.frames import event_frame
 from realtime.hub import Hub
 from realtime.leases import make_leases
@@ -58,8 +59,6 @@ RECOVERY_DELAY = 0.2
 """Seconds in which losses gather before sockets are shown where their chats stand: each look asks the database."""
 SESSION_CHECK = 3.0
 """Seconds between two looks at whether open sockets' sessions still live; a revocation is told at once besides."""
-FOLDING = 0.5
-"""Seconds between two foldings of SQLite's log."""
 SYNC_OVERLAP = timedelta(seconds=10)
 """How far a look at moved chats reaches back behind the one before: commits and clocks are not in step."""
 STATUS_OVERLAP = timedelta(minutes=10)
@@ -108,7 +107,8 @@ class Engine:
         self._every(LEASE_CHECK, self._check_leases)
         self._every(HEARTBEAT, self._beat_and_look)
         self._every(SESSION_CHECK, self._check_sessions)
-        self._every(FOLDING, lambda: self.in_database(db.fold_log))
+        self._folder = LogFolder()
+        self._folder.start()
 
     async def stop(self) -> None:
         """Finish what is under way, send every socket away and give everything back."""
@@ -131,6 +131,7 @@ class Engine:
             close = functools.partial(_close_connections, threading.Barrier(threads))
             await asyncio.gather(*(self.loop.run_in_executor(executor, close) for _ in range(threads)))
             executor.shutdown()
+        self._folder.stop()
         self.loop = None
 
     async def _wait_for_sockets(self) -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "insert",
     "is_outage",
     "is_transient",
+    "keeps_a_log",
     "lock",
     "on_commit",
     "read",
@@ -95,15 +96,19 @@ def lock(rows: QuerySet[Any]) -> None:
         list(rows.select_for_update().order_by("pk").values_list("pk"))
 
 
+def keeps_a_log() -> bool:
+    """Tell whether the database is a file with a write-ahead log that somebody has to fold: SQLite."""
+    return vendor() == "sqlite"
+
+
 def fold_log() -> None:
-    """Fold SQLite's write-ahead log into the database file, beside those who write; nothing elsewhere.
+    """Fold SQLite's write-ahead log into the database file, beside those who write.
 
     Left alone, SQLite does it within a commit, which then takes as long as some dozens of others. What is wrong with
     the database is told by whoever writes next.
     """
-    if vendor() == "sqlite":
-        with suppress(OperationalError), connections[DEFAULT_DB_ALIAS].cursor() as cursor:
-            cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    with suppress(OperationalError), connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def transactional(*, retry_conflicts: bool = False) -> Callable[[Callable[P, T]], Callable[P, T]]:
