@@ -141,11 +141,14 @@ def refusal(topology: Topology, person: Account, chat_id: str, file: Path, *opti
     command = ["curl", "-sS", "-w", "%{stderr}%{http_code}", "--cacert", str(topology.authority), *options, *headers]
     form = ["-F", f"chatId={chat_id}", "-F", f"file=@{file}", f"{topology.url}/attachment"]
 
-    answer = subprocess.run([*command, *form], capture_output=True, text=True, check=False)
+    for _ in range(5):  # a client that is still sending may see the connection end before it reads the proxy's answer
+        answer = subprocess.run([*command, *form], capture_output=True, text=True, check=False)
+        if answer.stdout:
+            break
 
     error = json.loads(answer.stdout)["error"]
     assert set(error) == {"code", "message", "fields", "requestId"}
-    return int(answer.stderr), error["code"]
+    return int(answer.stderr[-3:]), error["code"]
 
 
 async def test_the_real_address_is_seen_and_cannot_be_chosen(topology: Topology) -> None:
