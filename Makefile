@@ -19,7 +19,7 @@ PIP := $(BIN)/pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run admin demo doctor bench test lint test-web test-python faults format docs lock clean install migrate secrets web FORCE
+.PHONY: help run admin demo doctor secret-files topology bench test lint test-web test-python faults format docs lock clean install migrate secrets web FORCE
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,14 @@ secrets: install
 	@$(MANAGE) collectstatic --noinput --verbosity 0
 	@touch $@
 
+# --- Deploy -----------------------------------------------------------------------------------------------------------
+
+secret-files: ## Make the secrets that compose.yaml hands to the containers
+	@python3 -m chatproject.secretfiles $(PARLEY_DATA_DIR)/secrets
+
+topology: install ## Start what compose.yaml deploys, without containers
+	@deploy/topology.sh
+
 # --- Check ------------------------------------------------------------------------------------------------------------
 
 test: ## Run every check: linters, types, the web client's tests, then Python's
@@ -69,7 +77,8 @@ lint: .venv/installed-dev ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	PARLEY_ENV=test $(BIN)/mypy
 	PARLEY_ENV=test $(BIN)/lint-imports
-	$(BIN)/hadolint Dockerfile
+	$(BIN)/hadolint Dockerfile deploy/caddy.Dockerfile
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
 
 test-web: web/node_modules/.package-lock.json ## Test the web client
 	cd web && npm run typecheck && npm run lint && npm test

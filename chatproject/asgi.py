@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import MutableMapping
 from typing import Any
 
 from django.core.asgi import get_asgi_application
+from django.core.exceptions import ImproperlyConfigured
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
-django_application = get_asgi_application()
+try:
+    django_application = get_asgi_application()
+except ImproperlyConfigured as error:
+    sys.exit(f"Parley cannot start: {error}")
 
-from channels.routing import ProtocolTypeRouter  # noqa: E402  Django has to be set up before apps are imported
+from channels.routing import ProtocolTypeRouter
 
-from chatproject.body_limit import BodyLimit  # noqa: E402
-from realtime import daphne_bounds  # noqa: E402
-from realtime.engine import engine  # noqa: E402
-from realtime.routing import http_application, websocket_application  # noqa: E402
+from chatproject.body_limit import BodyLimit
+from realtime import daphne_bounds
+from realtime.diagnosis import tell_at_start
+from realtime.engine import engine
+from realtime.routing import http_application, websocket_application
 
 COLLECT_AFTER = 20_000
 """New objects after which the garbage collector looks for cycles among them."""
 
-daphne_bounds.install(on_shutdown=engine.stop)
+daphne_bounds.install(on_start=tell_at_start, on_shutdown=engine.stop)
 
 # What is loaded by now stays for good: the collector need not walk through it over and over. What a message leaves is
 # freed by its reference counts; looking for cycles after every 700 objects, as Python does, took 8 % of the time.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,10 @@ PRAGMAS = (
     "PRAGMA journal_mode=WAL; PRAGMA synchronous={}; PRAGMA foreign_keys=ON; PRAGMA cache_size=-20000; "
     "PRAGMA wal_autocheckpoint=16000; PRAGMA temp_store=MEMORY;"
 )
+
+
+PATIENCE_SECONDS = 5
+"""How long a connection may take: longer, and the calls of people who wait would hold every thread there is."""
 
 
 def is_mongodb(url: str) -> bool:
@@ -35,15 +40,53 @@ def parse(url: str, *, data_dir: Path, sqlite_synchronous: str = "full") -> dict
     if scheme == "sqlite":
         return _sqlite(Path(dj_database_url.parse(url)["NAME"]), sqlite_synchronous)
     if is_mongodb(url):
-        name = urlsplit(url).path.strip("/") or "parley"
-        return {"ENGINE": "django_mongodb_backend", "HOST": url, "NAME": name}
+        return _mongodb(url)
     if scheme in ("postgres", "postgresql"):
-        return {**dj_database_url.parse(url), "OPTIONS": {"options": "-c synchronous_commit=on"}}
+        return _postgresql(url)
     raise ImproperlyConfigured(f"DATABASE_URL: {scheme or 'a URL without scheme'} is not sqlite, mongodb or postgres.")
 
 
+def _malformed(problem: str) -> ImproperlyConfigured:
+    """Return what stops the start. It never repeats the URL, which holds a password."""
+    return ImproperlyConfigured(
+        f"DATABASE_URL is no address: {problem}. Write SCHEME://USER:PASSWORD@HOST:PORT/NAME, and percent-encode what "
+        "is neither a letter nor a digit in the password."
+    )
+
+
+def _mongodb(url: str) -> dict[str, Any]:
+    from pymongo.errors import ConfigurationError, InvalidURI  # noqa: PLC0415  with MongoDB alone
+    from pymongo.uri_parser import parse_uri  # noqa: PLC0415
+
+    parts = urlsplit(url)
+    if parts.scheme == "mongodb":  # that of mongodb+srv would ask the network
+        try:
+            parse_uri(url)
+        except (ConfigurationError, InvalidURI, ValueError) as error:
+            raise _malformed(re.split(r"[.,] ", str(error))[0].rstrip(".")) from None
+    options = {} if "serverselectiontimeoutms" in url.lower() else {"serverSelectionTimeoutMS": PATIENCE_SECONDS * 1000}
+    name = parts.path.strip("/") or "parley"
+    return {"ENGINE": "django_mongodb_backend", "HOST": url, "NAME": name, "OPTIONS": options}
+
+
+def _postgresql(url: str) -> dict[str, Any]:
+    try:
+        settings: dict[str, Any] = {**dj_database_url.parse(url)}
+    except ValueError:
+        raise _malformed("its host, port or password cannot be read") from None
+    own = {"connect_timeout": PATIENCE_SECONDS, **settings.get("OPTIONS", {})}
+    own["options"] = f"{own.get('options', '')} -c synchronous_commit=on".strip()
+    return {**settings, "OPTIONS": own}
+
+
 def _sqlite(path: Path, synchronous: str) -> dict[str, Any]:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"{path.parent} cannot be made: {error.strerror}. Create it, owned by Parley's user, or name another "
+            "directory in PARLEY_DATA_DIR or DATABASE_URL."
+        ) from None
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": str(path),

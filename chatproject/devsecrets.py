@@ -18,18 +18,20 @@ MASTER_KEY_BYTES = 32
 MASTER_KEY_ID = "dev1"
 
 
-def _signing_secret() -> str:
+def signing_secret() -> str:
+    """Return 64 random characters that need no quoting anywhere, not even in a URL."""
     return secrets.token_urlsafe(SIGNING_SECRET_BYTES)
 
 
-def _master_key() -> str:
-    return f"{MASTER_KEY_ID}:{base64.b64encode(secrets.token_bytes(MASTER_KEY_BYTES)).decode()}"
+def master_key(key_id: str) -> str:
+    """Return a new master key as `PARLEY_MASTER_KEYS` has it."""
+    return f"{key_id}:{base64.b64encode(secrets.token_bytes(MASTER_KEY_BYTES)).decode()}"
 
 
 GENERATORS: dict[str, Callable[[], str]] = {
-    "PARLEY_SECRET_KEY": _signing_secret,
-    "PARLEY_JWT_KEY": _signing_secret,
-    "PARLEY_MASTER_KEYS": _master_key,
+    "PARLEY_SECRET_KEY": signing_secret,
+    "PARLEY_JWT_KEY": signing_secret,
+    "PARLEY_MASTER_KEYS": lambda: master_key(MASTER_KEY_ID),
 }
 
 
@@ -44,14 +46,14 @@ def complete(path: Path) -> list[str]:
         if text and not text.endswith("\n"):
             text += "\n"
         text += "".join(f"{name}={GENERATORS[name]()}\n" for name in missing)
-        _replace(path, text)
+        replace(path, text)
     else:
         path.chmod(0o600)
     return missing
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write `text` to `path` atomically, with mode 600 from its first byte on."""
+def replace(path: Path, text: str, *, mode: int = 0o600) -> None:
+    """Write `text` to `path` atomically, for its owner alone from its first byte on, then with `mode`."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -59,6 +61,7 @@ def _replace(path: Path, text: str) -> None:
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
             file.flush()
+            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         draft.replace(path)
     finally:

@@ -20,6 +20,14 @@ log = structlog.get_logger("parley.health")
 
 CACHE_SECONDS = 1.0
 
+HINTS = {
+    "database": "Start the database, or correct DATABASE_URL: manage.py doctor tells which.",
+    "migrations": "Run manage.py migrate.",
+    "keys": "Put the master key that is missing, or was another one, back into PARLEY_MASTER_KEYS.",
+    "layer": "Start Redis, or correct REDIS_URL: manage.py doctor tells which.",
+}
+"""What an operator does about a part that is not there."""
+
 Probe = Callable[[], Awaitable[None]]
 
 
@@ -123,7 +131,12 @@ def healthz(request: HttpRequest) -> JsonResponse:
 
 
 async def readyz(request: HttpRequest) -> JsonResponse:
-    """Answer 200 when every part that a message passes is there, otherwise 503; `checks` tells of each part."""
+    """Answer 200 when every part that a message passes is there, otherwise 503.
+
+    `checks` tells of each part, and `hints` what helps those that are not there.
+    """
     states = await readiness.states()
-    ready = all(state == "ok" for state in states.values())
-    return JsonResponse({"status": "ok" if ready else "unavailable", "checks": states}, status=200 if ready else 503)
+    hints = {name: HINTS[name] for name, state in states.items() if state != "ok"}
+    if not hints:
+        return JsonResponse({"status": "ok", "checks": states})
+    return JsonResponse({"status": "unavailable", "checks": states, "hints": hints}, status=503)

@@ -241,7 +241,7 @@ def _health(operation_id: str, summary: str, responses: dict[str, Any]) -> dict[
 
 def _health_answer(description: str, value: dict[str, Any]) -> dict[str, Any]:
     checks = {"type": "object", "additionalProperties": {"type": "string"}}
-    fields = {"status": {"enum": ["ok", "unavailable"]}, "checks": checks}
+    fields = {"status": {"enum": ["ok", "unavailable"]}, "checks": checks, "hints": checks}
     schema = {
         "type": "object",
         "properties": {name: fields[name] for name in value},
@@ -262,8 +262,12 @@ _HEALTH = {
         {
             "200": _health_answer("It can.", {"status": "ok", "checks": _CHECKS}),
             "503": _health_answer(
-                "It cannot: send requests elsewhere. `checks` names the part, the log has more.",
-                {"status": "unavailable", "checks": {**_CHECKS, "layer": "timeout"}},
+                "It cannot: send requests elsewhere. `checks` names the part, `hints` what helps, the log has more.",
+                {
+                    "status": "unavailable",
+                    "checks": {**_CHECKS, "migrations": "unapplied migrations"},
+                    "hints": {"migrations": "Run manage.py migrate."},
+                },
             ),
         },
     ),

@@ -313,15 +313,21 @@ def _endpoint(reactor: Any, description: str) -> Any:
     return serverFromString(reactor, description)  # type: ignore[no-untyped-call]
 
 
-def install(*, on_shutdown: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def install(*, on_start: Callable[[], None], on_shutdown: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Put the bounds into Daphne; where another server serves, nothing uses them.
 
-    `on_shutdown` runs after SIGTERM or SIGINT, when no new connection is accepted any more and before the applications
-    of the open ones are cancelled, which is the first that Daphne itself would do.
+    `on_start` is called before Daphne listens. `on_shutdown` runs after SIGTERM or SIGINT, when no new connection is
+    accepted any more and before the applications of the open ones are cancelled, which is the first that Daphne itself
+    would do.
     """
+    run = server.Server.run
     kill_all_applications = server.Server.kill_all_applications
     create_application = server.Server.create_application
     handle_reply = server.Server.handle_reply
+
+    def start_and_run(self: server.Server) -> None:
+        on_start()
+        run(self)
 
     def create_with_wire(self: server.Server, protocol: Any, scope: dict[str, Any]) -> Any:
         if not isinstance(protocol, BoundedSocket):
@@ -354,6 +360,7 @@ def install(*, on_shutdown: Callable[[], Coroutine[Any, Any, None]]) -> None:
         drained.addCallback(lambda _: kill_all_applications(self))
         return drained
 
+    server.Server.run = start_and_run
     server.Server.kill_all_applications = drain_and_kill
     server.Server.create_application = create_with_wire
     server.Server.handle_reply = reply_and_wait

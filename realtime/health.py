@@ -18,6 +18,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
+from chatproject import db
 from messaging import keys
 from messaging.crypto import DecryptionError, UnknownMasterKey, WrappedKey
 from messaging.models import ChatKey
@@ -54,8 +55,10 @@ def in_thread(function: Callable[[], T]) -> Future[T]:
 
 
 def database() -> None:
-    """Ask the database something. Raises its `DatabaseError`."""
+    """Ask the database something. Raises its `DatabaseError`, or `NotReady` when it does no transactions."""
     MigrationRecorder(connections[DEFAULT_DB_ALIAS]).has_table()
+    if not db.has_transactions():
+        raise NotReady("no transactions")
 
 
 @lru_cache(maxsize=1)
@@ -68,6 +71,14 @@ def missing_migrations() -> list[str]:
     """Return the migrations that the database lacks, as `app.name`."""
     applied = MigrationRecorder(connections[DEFAULT_DB_ALIAS]).applied_migrations()
     return sorted(f"{app}.{name}" for app, name in _migrations() - set(applied))
+
+
+def unknown_migrations() -> list[str]:
+    """Return the migrations of ours that the database has and this program does not know, as `app.name`."""
+    known = _migrations()
+    apps = {app for app, _ in known}
+    applied = set(MigrationRecorder(connections[DEFAULT_DB_ALIAS]).applied_migrations())
+    return sorted(f"{app}.{name}" for app, name in applied - known if app in apps)
 
 
 def migrations() -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "atomic",
     "discard_broken_connection",
     "fold_log",
+    "has_transactions",
     "in_transaction",
     "indexes_parts",
     "insert",
@@ -56,6 +57,16 @@ log = structlog.get_logger("parley.db")
 def vendor() -> str:
     """Return the database in use: `sqlite`, `postgresql` or `mongodb`."""
     return connections[DEFAULT_DB_ALIAS].vendor
+
+
+def has_transactions() -> bool:
+    """Tell whether the database does transactions: a MongoDB that is neither a replica set nor a `mongos` does not."""
+    if vendor() != "mongodb":
+        return True
+    connection: Any = connections[DEFAULT_DB_ALIAS]
+    connection.ensure_connection()
+    hello = connection.database.client.admin.command("hello")
+    return bool(hello.get("setName")) or hello.get("msg") == "isdbgrid"
 
 
 def atomic() -> AbstractContextManager[None]:

@@ -2,5 +2,6 @@
 
 from realtime.diagnosis.findings import Finding, Level, examine, worst
 from realtime.diagnosis.plan import CHECKS
+from realtime.diagnosis.start import tell_at_start
 
-__all__ = ["CHECKS", "Finding", "Level", "examine", "worst"]
+__all__ = ["CHECKS", "Finding", "Level", "examine", "tell_at_start", "worst"]

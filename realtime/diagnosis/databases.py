@@ -11,21 +11,30 @@ from chatproject import db
 from chatproject.env import ENV
 from messaging.models import Chat, ChatKind
 from realtime import health
-from realtime.diagnosis.findings import Finding, fail, first_line, ok, place
+from realtime.diagnosis.findings import Finding, fail, first_line, ok, place, warn
 
 PART = "database"
 
 _SYMPTOMS = (
-    (("authentication failed", "role "), "correct the user and password in DATABASE_URL"),
+    (("authentication", "not authorized", "role "), "correct the user and password in DATABASE_URL"),
     (("does not exist",), "create the database, or correct its name in DATABASE_URL"),
     (
-        ("refused", "timed out", "timeout", "could not translate", "name or service", "nodename", "no servers"),
+        (
+            "refused",
+            "timed out",
+            "timeout",
+            "could not translate",
+            "name or service",
+            "nodename",
+            "no servers",
+            "resolve host",
+        ),
         "start the database, or correct host and port in DATABASE_URL",
     ),
     (("unable to open database file", "readonly", "read-only"), "let Parley's user write the file and its directory"),
     (("disk is full", "disk i/o"), "make room on the disk"),
     (("not a database", "malformed"), "this file is not a healthy SQLite database: restore a backup"),
-    (("replica set", "transaction numbers"), "run MongoDB as a replica set (one member will do)"),
+    (("replica set", "transaction numbers", "no transactions"), "run MongoDB as a replica set (one member will do)"),
     (("no such table", "no such column"), "run: manage.py migrate"),
 )
 """What databases say, in lower case, and what helps; the first that fits counts."""
@@ -53,6 +62,9 @@ def reachable() -> Iterator[Finding]:
     """Connect, then write a row in a transaction that is rolled back."""
     try:
         health.database()
+    except health.NotReady as error:
+        yield fail(PART, f"{where()} has {error}", remedy_for(error))
+        return
     except Exception as error:  # noqa: BLE001  drivers have errors of their own
         yield fail(PART, f"{where()} cannot be reached: {first_line(error)}", remedy_for(error))
         return
@@ -125,9 +137,6 @@ def _postgresql(connection: Any) -> tuple[str, str, str]:
 
 
 def _mongodb(connection: Any) -> tuple[str, str, str]:
-    hello = connection.database.client.admin.command("hello")
-    if not hello.get("setName") and hello.get("msg") != "isdbgrid":
-        return "MongoDB runs alone, not as a replica set", "run it as a replica set: transactions need it", ""
     concern = connection.database.write_concern.document
     if concern and concern.get("w") in (0, 1):
         return f"the write concern is {concern}", "put w=majority&journal=true into DATABASE_URL", ""
@@ -145,5 +154,8 @@ def migrated() -> Iterator[Finding]:
     if missing:
         shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
         yield fail(part, f"the database has an older schema, without {shown}", "run: manage.py migrate")
+    elif unknown := health.unknown_migrations():
+        remedy = "run the version that made them; to stay with this one, migrate back with that version first"
+        yield warn(part, f"the database has a newer schema, with {', '.join(unknown[:3])}", remedy)
     else:
         yield ok(part, "all are applied")

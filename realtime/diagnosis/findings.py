@@ -16,6 +16,8 @@ SECONDS = 10.0
 """How long a check may take."""
 LONGEST_DETAIL = 200
 
+_MONGODB_REST = re.compile(r", full error: | \(configured timeouts: ")
+"""Where MongoDB's driver goes on with the whole answer of the server, or with all that it knows of the servers."""
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 
 
@@ -70,6 +72,7 @@ def examine(checks: Iterable[Check], *, seconds: float = SECONDS) -> Iterator[Fi
     failed: set[str] = set()
     for check in checks:
         if check.needs in failed:
+            failed.add(check.part)
             continue
         for finding in _findings(check, seconds):
             if finding.level is Level.FAIL:
@@ -98,6 +101,7 @@ def worst(findings: Iterable[Finding]) -> Level:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, short and without credentials."""
     text = str(error).strip() or type(error).__name__
+    text = _MONGODB_REST.split(text)[0]
     return _CREDENTIALS.sub("//", text.splitlines()[0])[:LONGEST_DETAIL]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import shutil
 import stat
@@ -37,7 +38,9 @@ def data_directory() -> Iterator[Finding]:
             file.write(b"doctor")
             file.flush()
     except OSError as error:
-        yield fail(part, f"{path} cannot be written: {error.strerror}", "give it to Parley's user, mode 700")
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "make room: SQLite and attachments need it" if full else "give it to Parley's user, mode 700"
+        yield fail(part, f"{path} cannot be written: {error.strerror}", remedy)
         return
     free = shutil.disk_usage(path).free
     if free < NO_SPACE:

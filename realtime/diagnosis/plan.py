@@ -12,7 +12,7 @@ CHECKS = (
     Check("database", databases.reachable),
     Check("durability", databases.durable, needs="database"),
     Check("migrations", databases.migrated, needs="database"),
-    Check("master keys", encryption.master_keys, needs="database"),
+    Check("master keys", encryption.master_keys, needs="migrations"),
     Check("redis", stores.redis_server),
     Check("channel layer", stores.channel_layer, needs="redis"),
     Check("cache", stores.shared_cache, needs="redis"),

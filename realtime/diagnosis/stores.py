@@ -26,6 +26,8 @@ def remedy_for(error: BaseException) -> str:
     """Return what to do about an error of Redis."""
     if isinstance(error, redis.AuthenticationError) or "NOAUTH" in str(error) or "WRONGPASS" in str(error):
         return "correct the password in REDIS_URL"
+    if isinstance(error, ValueError):
+        return "correct REDIS_URL: redis://:PASSWORD@HOST:6379/0, or rediss:// for TLS"
     if isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
         return "start Redis, or correct host and port in REDIS_URL"
     return "see the message of Redis"

@@ -78,6 +78,45 @@ def test_other_databases_are_refused(url: str, named: str, tmp_path: Path) -> No
     assert "SECRET" not in str(caught.value)
 
 
+def test_what_the_url_asks_of_postgresql_is_kept(tmp_path: Path) -> None:
+    """TLS and options of the operator stand beside ours, and their patience in place of ours."""
+    url = "postgres://db/parley?sslmode=require&connect_timeout=9&options=-c%20jit%3Doff"
+
+    options = databases.parse(url, data_dir=tmp_path)["OPTIONS"]
+
+    assert options["sslmode"] == "require"
+    assert int(options["connect_timeout"]) == 9
+    assert options["options"] == "-c jit=off -c synchronous_commit=on"
+
+
+@pytest.mark.parametrize("url", ["mongodb://db/parley", "postgres://db/parley"])
+def test_nobody_waits_long_for_a_database_that_is_away(url: str, tmp_path: Path) -> None:
+    """MongoDB's driver would wait for 30 s, PostgreSQL's for as long as the network does."""
+    options = databases.parse(url, data_dir=tmp_path)["OPTIONS"]
+
+    assert {options.get("serverSelectionTimeoutMS"), options.get("connect_timeout")} & {5000, 5}
+
+
+def test_patience_with_mongodb_can_be_chosen(tmp_path: Path) -> None:
+    """The URL wins."""
+    url = "mongodb://db/parley?serverSelectionTimeoutMS=9000"
+
+    assert databases.parse(url, data_dir=tmp_path)["OPTIONS"] == {}
+
+
+@pytest.mark.parametrize(
+    "url", ["postgres://ada:sesame@db:port/x", "mongodb://ada:ses@me@db/x", "mongodb://db:99999/x"]
+)
+def test_a_url_that_cannot_be_read_is_refused_without_its_password(url: str, tmp_path: Path) -> None:
+    """The message says how an address is written."""
+    with pytest.raises(ImproperlyConfigured) as refused:
+        databases.parse(url, data_dir=tmp_path)
+
+    assert str(refused.value).startswith("DATABASE_URL is no address: ")
+    assert "sesame" not in str(refused.value)
+    assert "percent-encode" in str(refused.value)
+
+
 @pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)])
 def test_sqlite_is_safe_in_fact(db: None, pragma: str, value: object) -> None:
     """A write-ahead log, every commit on disk, foreign keys enforced."""

@@ -45,7 +45,8 @@ async def ask() -> tuple[int, Any]:
 
 def broken(part: str, state: str) -> tuple[int, Any]:
     """Return the answer that names one part."""
-    return 503, {"status": "unavailable", "checks": GOOD["checks"] | {part: state}}  # type: ignore[operator]
+    checks = GOOD["checks"] | {part: state}  # type: ignore[operator]
+    return 503, {"status": "unavailable", "checks": checks, "hints": {part: health.HINTS[part]}}
 
 
 @pytest.mark.django_db(transaction=True)

@@ -92,7 +92,7 @@ class Device:
             task.cancel()
         failed = [one for one in await asyncio.gather(*tasks, return_exceptions=True) if isinstance(one, Exception)]
         await self.http.aclose()
-        assert failed == []
+        assert failed == [], failed
 
     def beside(self, work: Awaitable[None]) -> None:
         """Run something beside the connection."""

@@ -317,14 +317,32 @@ def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         (http, "HTTPChannel"),
     ):
         monkeypatch.setattr(owner, name, getattr(owner, name))
+    monkeypatch.setattr(server.Server, "run", lambda self: done.append("ran"))
     monkeypatch.setattr(server.Server, "kill_all_applications", lambda self: done.append("killed"))
     return done
+
+
+def nothing() -> None:
+    """Do nothing at the start."""
 
 
 async def end(server_object: Any) -> None:
     """Run the end of a server and wait for it."""
     finished: Deferred[Any] = server.Server.kill_all_applications(server_object)
     await asyncio.wait_for(finished.asFuture(asyncio.get_running_loop()), 5)
+
+
+def test_the_start_is_told_before_the_server_runs(restored: list[str]) -> None:
+    """So that it is said even when nobody connects."""
+
+    async def drain() -> None:
+        """Nothing ends here."""
+
+    daphne_bounds.install(on_start=lambda: restored.append("told"), on_shutdown=drain)
+
+    server.Server.run(SimpleNamespace())
+
+    assert restored == ["told", "ran"]
 
 
 async def test_the_engine_stops_before_the_applications(restored: list[str]) -> None:
@@ -334,7 +352,7 @@ async def test_the_engine_stops_before_the_applications(restored: list[str]) -> 
         restored.append("drained")
 
     port = SimpleNamespace(stopListening=lambda: restored.append("deaf"))
-    daphne_bounds.install(on_shutdown=drain)
+    daphne_bounds.install(on_start=nothing, on_shutdown=drain)
 
     await end(SimpleNamespace(listeners=[succeed(port)], connections={}))
 
@@ -348,7 +366,7 @@ async def test_requests_under_way_are_answered_first(restored: list[str], upload
     async def drain() -> None:
         restored.append("drained")
 
-    daphne_bounds.install(on_shutdown=drain)
+    daphne_bounds.install(on_start=nothing, on_shutdown=drain)
     connections = {upload: state, object(): {}}
     ending = asyncio.ensure_future(end(SimpleNamespace(listeners=[], connections=connections)))
     await asyncio.sleep(5 * daphne_bounds.READER_SECONDS)
@@ -371,7 +389,7 @@ async def test_a_request_that_takes_too_long_is_left(
     async def drain() -> None:
         restored.append("drained")
 
-    daphne_bounds.install(on_shutdown=drain)
+    daphne_bounds.install(on_start=nothing, on_shutdown=drain)
 
     await end(SimpleNamespace(listeners=[], connections={upload: {}}))
 
@@ -390,7 +408,7 @@ async def test_a_drain_that_fails_does_not_hold_the_end(
             raise RuntimeError("no")
         await asyncio.sleep(60)
 
-    daphne_bounds.install(on_shutdown=drain)
+    daphne_bounds.install(on_start=nothing, on_shutdown=drain)
 
     await end(SimpleNamespace(listeners=[], connections={}))
 
@@ -416,7 +434,7 @@ async def test_applications_get_the_wire(
     async def handle_reply(protocol: Any, message: Any) -> None:
         replies.append((protocol, message))
 
-    daphne_bounds.install(on_shutdown=drain)
+    daphne_bounds.install(on_start=nothing, on_shutdown=drain)
     daphne = SimpleNamespace(application=application, handle_reply=handle_reply, connections={socket: {}})
     inbox = server.Server.create_application(daphne, socket, {"type": "websocket"})
     server.Server.create_application(daphne, object(), {"type": "http"})
@@ -440,7 +458,7 @@ async def test_many_connections_may_wait_to_be_accepted(restored: list[str], des
     async def drain() -> None:
         """Nothing to do."""
 
-    daphne_bounds.install(on_shutdown=drain)
+    daphne_bounds.install(on_start=nothing, on_shutdown=drain)
     from twisted.internet import reactor
 
     assert server.serverFromString(reactor, description)._backlog == backlog

@@ -179,6 +179,18 @@ def test_an_unapplied_migration(doctor: Doctor) -> None:
     assert findings["migrations"]["remedy"] == "run: manage.py migrate"
 
 
+def test_a_newer_schema(doctor: Doctor) -> None:
+    """It may be served, as in a rolling update, and is a warning that names the migration."""
+    change(
+        doctor, "INSERT INTO django_migrations (app, name, applied) VALUES ('messaging', '9999_later', '2026-01-01')"
+    )
+
+    code, findings = doctor()
+
+    assert (code, findings["migrations"]["level"]) == (0, "warn")
+    assert "messaging.9999_later" in findings["migrations"]["message"]
+
+
 def test_a_missing_master_key(doctor: Doctor) -> None:
     """The id under which chats are encrypted is named, and where to put it."""
     chat_id = "019a000000007000800000000000000a"
@@ -271,6 +283,17 @@ def test_a_check_that_breaks_or_hangs_hides_no_other() -> None:
     ]
     assert findings[1].message == "RuntimeError: no such luck"
     assert time.monotonic() - started < 0.9
+
+
+def test_what_needs_a_part_that_was_not_looked_at_is_passed_over() -> None:
+    """One broken part is one line, however long the chain of what stands on it."""
+    checks = [
+        Check("store", lambda: [fail("store", "away", "start it")]),
+        Check("schema", lambda: [ok("schema", "good")], needs="store"),
+        Check("rows", lambda: [ok("rows", "good")], needs="schema"),
+    ]
+
+    assert [finding.part for finding in examine(checks)] == ["store"]
 
 
 def test_the_worst_finding_counts() -> None:

@@ -1,7 +1,8 @@
 // People with the unmodified socket.io-client, led by tests/live/socketio_people.py: one JSON line for each thing that
 // they are to do comes in, one for each thing that happens to them goes out.
 
-import { Agent } from 'node:http'
+import http from 'node:http'
+import https from 'node:https'
 import { createInterface } from 'node:readline'
 import { io } from 'socket.io-client'
 
@@ -13,6 +14,7 @@ const revive = (_key, value) => (value?.base64 === undefined ? value : Buffer.fr
 
 const deeds = {
   connect({ who, url, options: { namespace = '/', localAddress, ...options } }) {
+    const { Agent } = url.startsWith('https:') ? https : http
     const agent = localAddress && new Agent({ localAddress, keepAlive: true })
     const socket = io(url + namespace, { forceNew: true, reconnection: false, agent, ...options })
     sockets.set(who, socket)
