@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from tests.live.server import Daphne, Redis, make_daphne, make_redis
+from tests.stores import emptying
 
 DATABASE = "parley.sqlite3"
 
@@ -23,6 +24,12 @@ def a_log_context_of_its_own() -> Iterator[None]:
     structlog.contextvars.clear_contextvars()
     yield
     structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> None:
+    """Make the database once, and only empty it between tests."""
+    emptying.use_for_tests()
 
 
 @pytest.fixture(scope="session")

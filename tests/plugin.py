@@ -1,29 +1,55 @@
-"""Gives the suite its own environment, before pytest-django reads the settings (pytest.ini names this plugin)."""
+"""Gives the suite its own environment, before pytest-django reads the settings (pytest.ini names this plugin).
+
+`TEST_STORE` names the store that the suite runs on: sqlite (the default), mongodb or postgres.
+"""
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
+import signal
 import tempfile
+from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-_data_dir = Path(tempfile.mkdtemp(prefix="parley-test-"))
+from tests.stores import store
+
+_running = ExitStack()
+_worker = "PYTEST_XDIST_WORKER" in os.environ
 
 
 def _isolate() -> None:
-    """Let nothing of the developer's environment in but `DATABASE_URL`, so that the suite can run on each database."""
-    for name in [name for name in os.environ if name.startswith("PARLEY_") or name == "REDIS_URL"]:
-        del os.environ[name]
+    """Let nothing of the developer's environment in; a worker has the store of the process that started it."""
+    kept = ("DATABASE_URL",) if _worker else ()
+    for name in list(os.environ):
+        if name.startswith("PARLEY_") or (name in ("DATABASE_URL", "REDIS_URL") and name not in kept):
+            del os.environ[name]
+    data_dir = Path(tempfile.mkdtemp(prefix="parley-test-"))
+    _running.callback(shutil.rmtree, data_dir, ignore_errors=True)
     os.environ["PARLEY_ENV"] = "test"
-    os.environ["PARLEY_DATA_DIR"] = str(_data_dir)
+    os.environ["PARLEY_DATA_DIR"] = str(data_dir)
 
 
 _isolate()
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests() -> Generator[None]:
+    """Start the store's server. It stops with this process, however that ends but by SIGKILL."""
+    atexit.register(_running.close)
+    if not _worker:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # otherwise it would end without any clearing up
+        url = _running.enter_context(store.started(os.environ.get("TEST_STORE", "sqlite")))
+        if url:
+            os.environ["DATABASE_URL"] = url
+    return (yield)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
-    """Remove the suite's data directory."""
-    shutil.rmtree(_data_dir, ignore_errors=True)
+    """Stop it, and remove the suite's data directory."""
+    _running.close()

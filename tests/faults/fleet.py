@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg
 
 from tests.conftest import DATABASE, DaphneFactory
-from tests.faults.postgres import Postgres
+from tests.stores.postgres import Postgres
 from tests.faults.proxy import FaultProxy
 from tests.live.server import Daphne, Process, Redis
 

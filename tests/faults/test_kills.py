@@ -10,7 +10,7 @@ from tests.conftest import DaphneFactory
 from tests.faults.cast import Cast
 from tests.faults.fleet import Fleet, fleet
 from tests.faults.kills import kill_along
-from tests.faults.postgres import Postgres
+from tests.stores.postgres import Postgres
 from tests.faults.readers import Reader
 from tests.faults.writers import RestWriter, Writer
 from tests.live.server import Redis

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import DaphneFactory
 from tests.faults.cast import Cast
 from tests.faults.fleet import fleet
-from tests.faults.postgres import Postgres
+from tests.stores.postgres import Postgres
 from tests.faults.proxy import Way
 from tests.faults.readers import Reader
 from tests.faults.writers import RestWriter, Writer
