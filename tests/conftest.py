@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import structlog
+from django.db import connections
+from pytest_django import DjangoDbBlocker
 
 from tests.live.server import Daphne, Redis, make_daphne, make_redis
 from tests.stores import emptying
@@ -27,9 +29,12 @@ def a_log_context_of_its_own() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None) -> None:
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Make the database once, and only empty it between tests."""
     emptying.use_for_tests()
+    yield
+    with django_db_blocker.unblock():
+        emptying.disconnect_others(connections["default"])
 
 
 @pytest.fixture(scope="session")

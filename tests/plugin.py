@@ -10,13 +10,14 @@ import os
 import shutil
 import signal
 import tempfile
+from collections import Counter
 from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.stores import store
+from tests.stores import differences, store
 
 _running = ExitStack()
 _worker = "PYTEST_XDIST_WORKER" in os.environ
@@ -53,3 +54,26 @@ def pytest_load_initial_conftests() -> Generator[None]:
 def pytest_unconfigure() -> None:
     """Stop it, and remove the suite's data directory."""
     _running.close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Expect the tests that the store cannot pass to fail. An entry of the list that names no test ends the run."""
+    files = {item.nodeid.partition("::")[0] for item in items}
+    whole = not any("::" in argument for argument in config.args)
+    for one in differences.of(store.current().name):
+        named = [item for item in items if one.names(item.nodeid)]
+        for item in named:
+            item.add_marker(pytest.mark.xfail(reason=f"{one.kind}: {one.reason}", strict=True))
+        if not named and whole and one.test.partition("::")[0] in files:
+            raise pytest.UsageError(f"tests/stores/differences.py lists {one.test}, which is no test.")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Count them."""
+    name = store.current().name
+    failed = [report.nodeid for report in terminalreporter.stats.get("xfailed", ())]
+    met = Counter(one.kind for one in differences.of(name) for node_id in failed if one.names(node_id))
+    counts = ", ".join(f"{number} {kind}" for kind, number in sorted(met.items())) or "none"
+    terminalreporter.section("store")
+    terminalreporter.write_line(f"{name}; tests that it cannot pass: {counts}")

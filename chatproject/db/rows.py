@@ -80,7 +80,8 @@ def update_each(model: type[Model], fields: Sequence[str], rows: Sequence[Sequen
 def _update_each_on_mongodb(
     connection: Any, model: type[Model], names: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> None:
-    from pymongo import UpdateOne  # noqa: PLC0415  with MongoDB alone
+    from django_mongodb_backend.query import wrap_database_errors  # noqa: PLC0415  with MongoDB alone
+    from pymongo import UpdateOne  # noqa: PLC0415
 
     fields: list[Any] = [model._meta.pk, *(model._meta.get_field(name) for name in names)]
     writes = []
@@ -89,7 +90,8 @@ def _update_each_on_mongodb(
         columns = [field.column for field in fields[1:]]
         writes.append(UpdateOne({fields[0].column: key}, {"$set": dict(zip(columns, stored, strict=True))}))
     if writes:
-        connection.get_collection(model._meta.db_table).bulk_write(writes, session=connection.session)
+        collection = connection.get_collection(model._meta.db_table)
+        wrap_database_errors(collection.bulk_write)(writes, session=connection.session)
 
 
 class _Column:

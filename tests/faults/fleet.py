@@ -13,9 +13,9 @@ from uuid import UUID
 import psycopg
 
 from tests.conftest import DATABASE, DaphneFactory
-from tests.stores.postgres import Postgres
 from tests.faults.proxy import FaultProxy
 from tests.live.server import Daphne, Process, Redis
+from tests.stores.postgres import Postgres
 
 
 def _id(value: object) -> str:

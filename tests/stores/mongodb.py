@@ -43,12 +43,11 @@ def mongodb() -> Iterator[MongoWire]:
     """Give an empty, running server, and remove it afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="parley-mongodb-"))
     port = free_port()
-    command = [str(Path(sys.executable).with_name("secantusd-py")), "--host", LOOPBACK, "--port", str(port)]
+    command = [sys.executable, "-m", "tests.stores.wire", "--host", LOOPBACK, "--port", str(port)]
     server = MongoWire(
         name=f"secantusd-py on port {port}",
         command=[*command, "--storage-path", str(directory / "data"), "--log-level", "WARNING"],
         log_path=directory / "mongodb.log",
-        directory=directory,
         port=port,
     )
     try:

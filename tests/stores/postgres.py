@@ -110,9 +110,7 @@ def postgres(**options: str) -> Iterator[Postgres]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _described(
-    directory: Path, programs: Path, user: pwd.struct_passwd | None, options: dict[str, str]
-) -> Postgres:
+def _described(directory: Path, programs: Path, user: pwd.struct_passwd | None, options: dict[str, str]) -> Postgres:
     data, port = directory / "data", free_port()
     preparing = Process(
         name="initdb",
