@@ -19,6 +19,10 @@ import pytest
 
 from tests.stores import differences, store
 
+ONCE = ("tests/faults/", "tests/browser/")
+"""What runs once: the faults name the databases that they kill or fill, and the web client knows of none."""
+DATABASE_FIXTURES = {"db", "transactional_db", "store"}
+
 _running = ExitStack()
 _worker = "PYTEST_XDIST_WORKER" in os.environ
 
@@ -58,15 +62,29 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Expect the tests that the store cannot pass to fail. An entry of the list that names no test ends the run."""
+    """Expect the tests that the store cannot pass to fail. An entry of the list that names no test ends the run.
+
+    Tests that touch no database, or one of their own, run once, on SQLite.
+    """
+    name = store.current().name
     files = {item.nodeid.partition("::")[0] for item in items}
     whole = not any("::" in argument for argument in config.args)
-    for one in differences.of(store.current().name):
+    for one in differences.of(name):
         named = [item for item in items if one.names(item.nodeid)]
         for item in named:
             item.add_marker(pytest.mark.xfail(reason=f"{one.kind}: {one.reason}", strict=True))
         if not named and whole and one.test.partition("::")[0] in files:
             raise pytest.UsageError(f"tests/stores/differences.py lists {one.test}, which is no test.")
+    if name != "sqlite":
+        again = [item for item in items if _depends_on_the_store(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in again])
+        items[:] = again
+
+
+def _depends_on_the_store(item: pytest.Item) -> bool:
+    fixtures: list[str] = getattr(item, "fixturenames", [])
+    touches = item.get_closest_marker("django_db") is not None or not DATABASE_FIXTURES.isdisjoint(fixtures)
+    return touches and not item.nodeid.startswith(ONCE)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

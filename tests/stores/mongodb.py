@@ -39,11 +39,12 @@ class MongoWire(Process):
 
 
 @contextmanager
-def mongodb() -> Iterator[MongoWire]:
-    """Give an empty, running server, and remove it afterwards."""
+def mongodb(*, corrected: bool = True) -> Iterator[MongoWire]:
+    """Give an empty, running server, `corrected` by `tests.stores.wire` or not, and remove it afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="parley-mongodb-"))
     port = free_port()
-    command = [sys.executable, "-m", "tests.stores.wire", "--host", LOOPBACK, "--port", str(port)]
+    program = "tests.stores.wire" if corrected else "secantus"
+    command = [sys.executable, "-m", program, "--host", LOOPBACK, "--port", str(port)]
     server = MongoWire(
         name=f"secantusd-py on port {port}",
         command=[*command, "--storage-path", str(directory / "data"), "--log-level", "WARNING"],
