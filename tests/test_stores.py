@@ -26,6 +26,12 @@ def pytest_configure(config):
 """
 
 
+def environment(store: str) -> dict[str, str]:
+    """Return the environment of a run on a store, that is no worker of this one."""
+    outer = clean_environment(TEST_STORE=store)
+    return {name: value for name, value in outer.items() if not name.startswith("PYTEST_")}
+
+
 def run(directory: Path, test: str, body: str) -> subprocess.CompletedProcess[str]:
     """Run a suite of one file whose test of a name is listed as a difference."""
     (directory / "conftest.py").write_text(LISTED.format(test=test))
@@ -34,7 +40,7 @@ def run(directory: Path, test: str, body: str) -> subprocess.CompletedProcess[st
     return subprocess.run(
         [*command, "--rootdir", str(directory), str(directory / "test_listed.py")],
         cwd=ROOT,
-        env=clean_environment(TEST_STORE="sqlite"),
+        env=environment("sqlite"),
         capture_output=True,
         text=True,
         check=False,
@@ -70,7 +76,7 @@ def test_a_store_that_is_none_ends_the_run() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "tests/test_docs.py"],
         cwd=ROOT,
-        env=clean_environment(TEST_STORE="oracle"),
+        env=environment("oracle"),
         capture_output=True,
         text=True,
         check=False,
