@@ -65,6 +65,14 @@ class Unavailable(DomainError):
     message = "The service is not available at the moment."
 
 
+class Maintenance(DomainError):
+    """Nothing may be written for a while (`manage.py maintenance on`); reading goes on, and a retry is safe."""
+
+    code = "maintenance"
+    status = status.HTTP_503_SERVICE_UNAVAILABLE
+    message = "The service is in maintenance: what changes something has to wait for a moment."
+
+
 class InternalError(DomainError):
     """Something that nobody expected; the log has its traceback under the same request id."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -16,15 +16,18 @@ import structlog
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, IntegrityError, InterfaceError, OperationalError, connections
 from django.db import transaction as django_transaction
 
-from chatproject.db.rows import insert, read, update_each
+from chatproject.db import freezing
+from chatproject.db.rows import delete, insert, read, update_each
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
 __all__ = [
     "atomic",
+    "delete",
     "discard_broken_connection",
     "fold_log",
+    "freezing",
     "in_transaction",
     "insert",
     "is_outage",
@@ -35,6 +38,7 @@ __all__ = [
     "transactional",
     "update_each",
     "vendor",
+    "wait_for_writers",
 ]
 
 P = ParamSpec("P")
@@ -56,19 +60,19 @@ def vendor() -> str:
     return connections[DEFAULT_DB_ALIAS].vendor
 
 
-def atomic() -> AbstractContextManager[None]:
-    """Open a transaction, or join the one that is open."""
-    if vendor() == "mongodb":
+def atomic(*, using: str = DEFAULT_DB_ALIAS) -> AbstractContextManager[None]:
+    """Open a transaction, or join the one that is open. Raises `Maintenance` while nothing may be written."""
+    freezing.check_writable(using)
+    if connections[using].vendor == "mongodb":
         from django_mongodb_backend import transaction as mongodb_transaction  # noqa: PLC0415
 
-        return mongodb_transaction.atomic()  # type: ignore[no-any-return]
-    return django_transaction.atomic()
+        return mongodb_transaction.atomic(using=using)  # type: ignore[no-any-return]
+    return django_transaction.atomic(using=using)
 
 
 def in_transaction() -> bool:
     """Tell whether this thread has a transaction open."""
-    connection = connections[DEFAULT_DB_ALIAS]
-    return bool(getattr(connection, "in_atomic_block_mongo", False) or connection.in_atomic_block)
+    return freezing.in_transaction()
 
 
 def on_commit(action: Callable[[], None], *, robust: bool = False) -> None:
@@ -87,6 +91,21 @@ def lock(rows: QuerySet[Any]) -> None:
     """
     if vendor() == "postgresql":
         list(rows.select_for_update().order_by("pk").values_list("pk"))
+
+
+def wait_for_writers(tables: Sequence[str]) -> None:
+    """Return once every transaction that is open now and may have written to these tables has ended.
+
+    MongoDB cannot be asked; it ends a transaction by itself after 60 s.
+    """
+    if vendor() == "sqlite":
+        with django_transaction.atomic():  # IMMEDIATE: there is one writer at a time
+            pass
+    elif vendor() == "postgresql":
+        connection = connections[DEFAULT_DB_ALIAS]
+        names = ", ".join(connection.ops.quote_name(table) for table in tables)
+        with django_transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {names} IN SHARE MODE")
 
 
 def fold_log() -> None:

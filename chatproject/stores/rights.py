@@ -1,0 +1,140 @@
+"""Writes down who may do what in the administration, and its log, in words that mean the same in every store.
+
+Django's own tables have keys that differ between the stores: numbers in SQL, ObjectIds in MongoDB. So they are not
+copied row by row, but by names: `manage.py staff_rights dump` in the one configuration, `load` in the other. What is
+not in it: the administrators' sign-ins (they sign in again), and content types and permissions, which `migrate` makes.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
+from django.utils.dateparse import parse_datetime
+
+from chatproject import db
+from chatproject.env import BASE_DIR, of_child
+from chatproject.stores.places import StoreProblem
+from chatproject.times import rfc3339
+from realtime.diagnosis.findings import first_line
+
+BATCH = 500
+
+Line = dict[str, Any]
+
+
+def dump() -> Iterator[Line]:
+    """Yield the groups, the rights of people, and the log of the administration."""
+    names = {permission.pk: _name(permission) for permission in Permission.objects.select_related("content_type")}
+    for group in Group.objects.order_by("name"):
+        held = sorted(names[pk] for pk in group.permissions.values_list("pk", flat=True))
+        yield {"kind": "group", "name": group.name, "permissions": held}
+    people = get_user_model()._default_manager.filter(is_staff=True).order_by("pk")
+    for person in people.iterator(chunk_size=BATCH):
+        groups = sorted(person.groups.values_list("name", flat=True))
+        held = sorted(names[pk] for pk in person.user_permissions.values_list("pk", flat=True))
+        if groups or held:
+            yield {"kind": "person", "id": str(person.pk), "groups": groups, "permissions": held}
+    yield from _log()
+
+
+def _log() -> Iterator[Line]:
+    types = {one.pk: f"{one.app_label}.{one.model}" for one in ContentType.objects.all()}
+    for entry in LogEntry.objects.order_by("action_time", "pk").iterator(chunk_size=BATCH):
+        yield {
+            "kind": "log",
+            "at": rfc3339(entry.action_time),
+            "person": str(entry.user_id),
+            "type": types.get(entry.content_type_id),
+            "object": entry.object_id,
+            "name": entry.object_repr,
+            "action": entry.action_flag,
+            "change": entry.change_message,
+        }
+
+
+def _name(permission: Permission) -> str:
+    return f"{permission.content_type.app_label}.{permission.content_type.model}.{permission.codename}"
+
+
+def load(lines: Iterable[Line]) -> int:
+    """Put these in the place of all rights and log entries that are there, in one transaction; return how many."""
+    db.freezing.exempt_process()
+    permissions = {_name(one): one for one in Permission.objects.select_related("content_type")}
+    types = {f"{one.app_label}.{one.model}": one for one in ContentType.objects.all()}
+    count = 0
+    with db.atomic():
+        _clear()
+        for line in lines:
+            count += 1
+            if line["kind"] == "log":
+                _load_entry(line, types)
+                continue
+            held = [permissions[name] for name in line["permissions"] if name in permissions]
+            if line["kind"] == "group":
+                Group.objects.create(name=line["name"]).permissions.set(held)
+            else:
+                person = get_user_model()._default_manager.get(pk=line["id"])
+                person.groups.set(Group.objects.filter(name__in=line["groups"]))
+                person.user_permissions.set(held)
+    return count
+
+
+def _clear() -> None:
+    people = get_user_model()
+    LogEntry.objects.all().delete()
+    for relation in (people.groups, people.user_permissions):
+        relation.through._default_manager.all().delete()
+    Group.objects.all().delete()
+
+
+def _load_entry(line: Line, types: dict[str, ContentType]) -> None:
+    LogEntry.objects.create(
+        action_time=parse_datetime(line["at"]),
+        user_id=line["person"],
+        content_type=types.get(line["type"]),
+        object_id=line["object"],
+        object_repr=line["name"],
+        action_flag=line["action"],
+        change_message=line["change"],
+    )
+
+
+# --- In processes of their own: which keys Django's apps have is settled when a process starts ------------------------
+
+
+def dump_of(url: str) -> list[str]:
+    """Return the lines of a store, sorted. Raises `StoreProblem`."""
+    return sorted(_manage(url, "dump").splitlines())
+
+
+def load_into(url: str, lines: Iterable[str]) -> None:
+    """Load lines into a store. Raises `StoreProblem`."""
+    _manage(url, "load", text="".join(f"{line}\n" for line in lines))
+
+
+def as_text(line: Line) -> str:
+    """Return a line as it is passed on."""
+    return json.dumps(line, sort_keys=True, ensure_ascii=False)
+
+
+def _manage(url: str, what: str, text: str = "") -> str:
+    done = subprocess.run(  # noqa: S603  our own command
+        [sys.executable, str(BASE_DIR / "manage.py"), "staff_rights", what],
+        env=of_child(DATABASE_URL=url),
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
+        raise StoreProblem(f"The rights of administrators could not be copied: {first_line(Exception(reason))}")
+    return done.stdout
