@@ -17,7 +17,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, IntegrityError, Interface
 from django.db import transaction as django_transaction
 
 from chatproject.db import freezing
-from chatproject.db.rows import delete, insert, read, update_each
+from chatproject.db.rows import delete, insert, load, read, update_each
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -32,6 +32,7 @@ __all__ = [
     "insert",
     "is_outage",
     "is_transient",
+    "load",
     "lock",
     "on_commit",
     "read",

@@ -66,6 +66,20 @@ def insert(model: type[Model], rows: Sequence[Sequence[Any]], *, using: str = DE
             cursor.execute(statement, [value for row in part for value in row])
 
 
+def load(model: type[Model], rows: Sequence[Sequence[Any]], *, using: str) -> None:
+    """Insert thousands of rows, by PostgreSQL's COPY where there is one; otherwise as `insert`."""
+    connection = connections[using]
+    if connection.vendor != "postgresql":
+        insert(model, rows, using=using)
+        return
+    freezing.check_writable(using)
+    table = _table(model, using, connection.vendor)
+    adapters = [column.to_driver for column in table.fields.values()]
+    with connection.cursor() as cursor, cursor.copy(table.copy) as copy:
+        for row in rows:
+            copy.write_row([adapt(value) for adapt, value in zip(adapters, row, strict=True)])
+
+
 def update_each(
     model: type[Model], fields: Sequence[str], rows: Sequence[Sequence[Any]], *, using: str = DEFAULT_DB_ALIAS
 ) -> None:
@@ -138,6 +152,7 @@ class _Table:
         self.key = self.fields[meta.pk.attname]
         names = ", ".join(column.name for column in self.fields.values())
         self.insert = f"INSERT INTO {self.name} ({names}) VALUES "  # noqa: S608
+        self.copy = f"COPY {self.name} ({names}) FROM STDIN"
         self.places = f"({', '.join(['%s'] * len(self.fields))})"
 
 

@@ -132,7 +132,7 @@ class Copy:
     def _compare(self, table: Table) -> None:
         """Make the target's rows of a table like the source's."""
         for rows in self.source.batches(table, self._batch):
-            self._put(table, rows)
+            self._put_beside(table, rows, self.target.between(table, rows))
             self._progress(len(rows))
 
     def _open_chats(self) -> None:
@@ -144,7 +144,9 @@ class Copy:
 
     def _put(self, table: Table, rows: Sequence[Row]) -> None:
         """Write those of the rows that the target has not or not so."""
-        held = self.target.held(table, [table.key(row) for row in rows])
+        self._put_beside(table, rows, self.target.held(table, [table.key(row) for row in rows]))
+
+    def _put_beside(self, table: Table, rows: Sequence[Row], held: dict[Key, Row]) -> None:
         new = [row for row in rows if table.key(row) not in held]
         changed = [row for row in rows if held.get(table.key(row), row) != row]
         self._write(table, new, changed)
@@ -165,7 +167,7 @@ class Copy:
 
     def _insert(self, table: Table, rows: Sequence[Row]) -> None:
         if rows:
-            db.insert(table.model, rows, using=self.target.alias)
+            db.load(table.model, rows, using=self.target.alias)
 
     def _update(self, table: Table, rows: Sequence[Row]) -> None:
         if rows:

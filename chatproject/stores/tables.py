@@ -180,6 +180,16 @@ class Side:
         query = table.rows_of(self.alias).filter(**{f"{table.key_column}__in": list(keys)})
         return {table.key(row): row for row in self.rows(table, query)}
 
+    def between(self, table: Table, rows: Sequence[Row]) -> dict[Key, Row]:
+        """Return what is there from the key of the first row to that of the last: one range, where it is not crowded.
+
+        It may be more than `held` returns, never less.
+        """
+        keys = [table.key(row) for row in rows]
+        first, last = {f"{table.key_column}__gte": keys[0]}, {f"{table.key_column}__lte": keys[-1]}
+        found = self.rows(table, table.rows_of(self.alias).filter(**first, **last)[: 2 * len(keys)])
+        return {table.key(row): row for row in found} if len(found) < 2 * len(keys) else self.held(table, keys)
+
     def missing(self, table: Table, keys: Sequence[Key]) -> list[Key]:
         """Return those of the keys that are not there."""
         query = table.rows_of(self.alias).filter(**{f"{table.key_column}__in": keys})

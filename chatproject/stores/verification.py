@@ -80,7 +80,7 @@ def _compare(table: Table, source: Side, target: Side, progress: Callable[[int],
     found = Comparison(table)
     ours, theirs = hashlib.sha256(), hashlib.sha256()
     for rows in source.batches(table, BATCH):
-        held = target.held(table, [table.key(row) for row in rows])
+        held = target.between(table, rows)
         found.source_count += len(rows)
         for row in rows:
             packed = _packed(row)
