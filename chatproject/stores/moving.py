@@ -58,9 +58,7 @@ class Move:
             values = {"reason": Reason.COPY, "source": self.source.name, "settled_at": None}
             Freeze.objects.using(TARGET).update_or_create(id=Freeze.ONLY, defaults=values)
         with show("Copying", outstanding(*self.sides)) as shown:
-            pass_ = Copy(
-                *self.sides, dry_run=dry_run, every_message=every_message, batch=batch, progress=shown.advance
-            )
+            pass_ = Copy(*self.sides, dry_run=dry_run, every_message=every_message, batch=batch, progress=shown.advance)
             tally = pass_.run()
         from_url, to_url = self._urls
         if not dry_run:
@@ -97,7 +95,9 @@ def _is_frozen(source: Store) -> bool:
     if freeze is None:
         return False
     if freeze.reason == Reason.COPY:
-        raise StoreProblem(f"--from: {source.name} is a copy of {freeze.source} that is not in service -> copy from there")
+        raise StoreProblem(
+            f"--from: {source.name} is a copy of {freeze.source} that is not in service -> copy from there"
+        )
     if freeze.settled_at is None:
         raise StoreProblem(
             "--from: `maintenance on` has not come to its end, so processes may still write -> run it again"

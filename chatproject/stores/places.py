@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
+from django.db.utils import ConnectionDoesNotExist, load_backend
 
 from chatproject import databases
 from chatproject.env import ENV
@@ -92,11 +93,16 @@ def _prepare(alias: str, settings: dict[str, Any], vendor: str) -> None:
         options["serverSelectionTimeoutMS"] = CONNECT_SECONDS * 1000
     elif vendor == "postgresql":
         options["connect_timeout"] = CONNECT_SECONDS
-    if hasattr(connections._connections, alias):  # type: ignore[attr-defined]
+    close_store(alias)
+    complete = connections.configure_settings({"default": {}, alias: {**settings, "OPTIONS": options}})[alias]
+    connections[alias] = load_backend(complete["ENGINE"]).DatabaseWrapper(complete, alias)
+
+
+def close_store(alias: str) -> None:
+    """Let go of a store, if it was opened."""
+    with suppress(ConnectionDoesNotExist):
         connections[alias].close()
         del connections[alias]
-    settings = {**settings, "OPTIONS": options}
-    connections.settings[alias] = connections.configure_settings({"default": {}, alias: settings})[alias]
 
 
 def _check_schema(store: Store, option: str) -> None:

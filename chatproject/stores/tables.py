@@ -78,9 +78,7 @@ class Table:
 
     def plain(self, rows: QuerySet[Any], *, coarse: bool) -> list[Row]:
         """Run a query and return its rows; with `coarse` their times in whole milliseconds."""
-        repairs = {
-            place: repair for place, repair in self._repairs.items() if coarse or repair is not _in_milliseconds
-        }
+        repairs = {place: repair for place, repair in self._repairs.items() if coarse or repair is not _in_milliseconds}
         found = rows.values_list(*self.columns)
         return [_repaired(row, repairs) for row in found] if repairs else list(found)
 

@@ -133,9 +133,7 @@ def _numbers(side: Side, chat_ids: Sequence[UUID]) -> dict[UUID, tuple[Any, ...]
 
 def _wrong_key(row: Row) -> str | None:
     """Unwrap a chat's data key with the configured master keys; tell what is wrong with it."""
-    chat_id, master_key_id, wrapped = (
-        row[CHAT_KEYS.place(name)] for name in ("chat_id", "master_key_id", "wrapped")
-    )
+    chat_id, master_key_id, wrapped = (row[CHAT_KEYS.place(name)] for name in ("chat_id", "master_key_id", "wrapped"))
     try:
         keys.master_keys().unwrap(WrappedKey(master_key_id, wrapped))
     except UnknownMasterKey:

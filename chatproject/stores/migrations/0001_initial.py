@@ -5,24 +5,27 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Freeze',
+            name="Freeze",
             fields=[
-                ('id', models.CharField(db_column='_id', default='freeze', max_length=6, primary_key=True, serialize=False)),
-                ('reason', models.CharField(choices=[('maintenance', 'Maintenance'), ('copy', 'Copy')], max_length=11)),
-                ('began_at', models.DateTimeField(db_column='beganAt', default=django.utils.timezone.now)),
-                ('settled_at', models.DateTimeField(db_column='settledAt', null=True)),
-                ('source', models.CharField(blank=True, db_column='source', default='', max_length=500)),
+                (
+                    "id",
+                    models.CharField(
+                        db_column="_id", default="freeze", max_length=6, primary_key=True, serialize=False
+                    ),
+                ),
+                ("reason", models.CharField(choices=[("maintenance", "Maintenance"), ("copy", "Copy")], max_length=11)),
+                ("began_at", models.DateTimeField(db_column="beganAt", default=django.utils.timezone.now)),
+                ("settled_at", models.DateTimeField(db_column="settledAt", null=True)),
+                ("source", models.CharField(blank=True, db_column="source", default="", max_length=500)),
             ],
             options={
-                'db_table': 'freezes',
+                "db_table": "freezes",
             },
         ),
     ]

@@ -38,7 +38,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         own = "the configured one"
-        parser.add_argument("--from", dest="source", default=ENV.database_url, help=f"URL of the store (default: {own})")
+        parser.add_argument(
+            "--from", dest="source", default=ENV.database_url, help=f"URL of the store (default: {own})"
+        )
         parser.add_argument("--to", dest="target", required=True, help="URL of an empty, migrated database")
         parser.add_argument("--dry-run", action="store_true", help="look at both and count; write nothing")
         parser.add_argument("--verify", action="store_true", help="verify also when the source is not in maintenance")
