@@ -93,6 +93,14 @@ def failure_of(error: BaseException) -> DomainError:
     return Unavailable() if full or db.is_outage(error) else InternalError()
 
 
+def log_failure(logger: Any, event: str, error: Exception, **details: object) -> None:
+    """Write down what could not be done in the background: an expected failure in a line, a bug with its traceback."""
+    if isinstance(error, DomainError):
+        logger.info(event, code=error.code, **details)
+    else:
+        logger.error(event, exc_info=error, **details)
+
+
 def current_request_id() -> str | None:
     """Return the id of the request or frame being handled; the log lines carry the same."""
     return structlog.contextvars.get_contextvars().get("request_id")
@@ -190,6 +198,14 @@ def _flatten(details: Any, prefix: str = "") -> Fields:
 def _is_problem(details: Any) -> bool:
     """Tell DRF's `{message, code}` from the problems of two fields that a client has named so."""
     return isinstance(details, dict) and set(details) == {"message", "code"} and isinstance(details["message"], str)
+
+
+def as_json(error: DomainError) -> JsonResponse:
+    """Return the error shape of an expected failure as a plain Django response."""
+    response = JsonResponse(body_of(error), status=error.status)
+    if error.retry_after is not None:
+        response["Retry-After"] = str(error.retry_after)
+    return response
 
 
 def json_error(status_code: int, code: str, message: str) -> JsonResponse:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from chatproject.db import freezing
 from tests.live.server import Daphne, Redis, make_daphne, make_redis
 
 DATABASE = "parley.sqlite3"
@@ -23,6 +24,14 @@ def a_log_context_of_its_own() -> Iterator[None]:
     structlog.contextvars.clear_contextvars()
     yield
     structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture(autouse=True)
+def no_look_at_freezes() -> Iterator[None]:
+    """No test has a query in it, now and then, that asks whether the store is frozen; the tests of that turn it on."""
+    freezing.exempt_process()
+    yield
+    freezing.exempt_process()
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,7 @@ def forget() -> None:
 
 
 def in_transaction() -> bool:
-    """Tell whether this thread has a transaction open. It began with a look that held; whoever freezes awaits its end."""
+    """Tell whether this thread has a transaction open: it began with a look that held, and its end is waited for."""
     connection = connections[DEFAULT_DB_ALIAS]
     return bool(getattr(connection, "in_atomic_block_mongo", False) or connection.in_atomic_block)
 

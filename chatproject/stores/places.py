@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import CommandError
 from django.db import DatabaseError, connections
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
@@ -73,6 +74,22 @@ def naming(store: Store, option: str) -> Iterator[None]:
 
 def _is_of_driver(error: Exception) -> bool:
     return type(error).__module__.partition(".")[0] in ("pymongo", "bson", "psycopg", "sqlite3")
+
+
+@contextmanager
+def in_one_line(option: str, *, comfort: str = "") -> Iterator[None]:
+    """Turn what may go wrong with a store under way into a `CommandError` of one line, which ends with the comfort."""
+    try:
+        yield
+    except StoreProblem as problem:
+        raise CommandError(str(problem)) from None
+    except KeyboardInterrupt:
+        raise CommandError(f"Stopped.{comfort}") from None
+    except Exception as error:
+        if not (isinstance(error, (DatabaseError, OSError)) or _is_of_driver(error)):
+            raise
+        remedy = remedy_for(error).replace("DATABASE_URL", option)
+        raise CommandError(f"{first_line(error)} -> {remedy}.{comfort}") from None
 
 
 def _name(url: str, settings: dict[str, Any]) -> str:

@@ -51,12 +51,10 @@ class Table:
     @cached_property
     def unique_together(self) -> list[tuple[str, ...]]:
         """Return the columns whose values belong to one row alone, beside the primary key."""
-        names = [
-            (field.attname,) for field in self.model._meta.concrete_fields if field.unique and not field.primary_key
-        ]
-        for constraint in self.model._meta.total_unique_constraints:
-            names.append(tuple(self.model._meta.get_field(name).attname for name in constraint.fields))  # type: ignore[union-attr]
-        return names
+        meta: Any = self.model._meta
+        alone = [(field.attname,) for field in meta.concrete_fields if field.unique and not field.primary_key]
+        together = [one.fields for one in meta.total_unique_constraints]
+        return alone + [tuple(meta.get_field(name).attname for name in names) for names in together]
 
     def rows_of(self, alias: str) -> QuerySet[Any]:
         """Return all rows of a store."""

@@ -11,7 +11,7 @@ from chatproject import db
 from chatproject.env import ENV
 from messaging.models import Chat, ChatKind
 from realtime import health
-from realtime.diagnosis.findings import Finding, fail, first_line, ok, place
+from realtime.diagnosis.findings import Finding, fail, first_line, ok, place, warn
 
 PART = "database"
 
@@ -58,6 +58,11 @@ def reachable() -> Iterator[Finding]:
         return
     if health.missing_migrations():
         yield ok(PART, f"{db.vendor()} at {where()} answers")
+        return
+    if db.freezing.look():
+        yield warn(
+            PART, f"{where()} takes no writes: it is in maintenance", "when that is done: manage.py maintenance off"
+        )
         return
     try:
         kept = _leaves_a_trace()

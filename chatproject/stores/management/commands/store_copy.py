@@ -11,13 +11,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from chatproject.env import ENV
 from chatproject.stores.copying import BATCH, Tally
 from chatproject.stores.moving import Move
-from chatproject.stores.places import StoreProblem
+from chatproject.stores.places import in_one_line
 from chatproject.stores.progress import Progress
 from chatproject.stores.verification import NAMED, Verdict
-from realtime.diagnosis.databases import remedy_for
-from realtime.diagnosis.findings import first_line
 
 DIGEST_SHOWN = 16
+COMFORT = " Nothing is lost: run the same command again, it goes on where it was."
 
 
 def _positive(text: str) -> int:
@@ -50,19 +49,8 @@ class Command(BaseCommand):
         parser.add_argument("--batch-size", type=_positive, default=BATCH, help=f"rows at once (default: {BATCH})")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
+        with in_one_line("--from or --to", comfort=COMFORT):
             self._move(options)
-        except StoreProblem as problem:
-            raise CommandError(str(problem)) from None
-        except KeyboardInterrupt:
-            raise CommandError("Stopped. Run the same command again: it goes on where it was.") from None
-        except Exception as error:
-            if not _is_of_a_store(error):
-                raise
-            raise CommandError(
-                f"{first_line(error)} -> {remedy_for(error).replace('DATABASE_URL', '--from or --to')}; then run the "
-                "same command again: it goes on where it was. Nothing is lost."
-            ) from None
 
     def _move(self, options: dict[str, Any]) -> None:
         move = Move(options["source"], options["target"])
@@ -107,6 +95,9 @@ class Command(BaseCommand):
                 self.stdout.write(f"         {one.table.name} {named}")
         self.stdout.write(f"  {verdict.chats:,} chats: messages, last seq and last rev of each were compared")
         self.stdout.write(f"  {verdict.keys:,} data keys were unwrapped with PARLEY_MASTER_KEYS")
+        self.stdout.write(
+            f"  {'DIFFER' if verdict.rights_differ else 'equal '} staff: groups, rights and log of administrators"
+        )
         for problem in [*verdict.wrong_numbers[:NAMED], *verdict.wrong_keys[:NAMED]]:
             self.stdout.write(f"         {problem}")
         self.stdout.write(f"Verified in {self._shown.seconds:.1f} s, peak memory {_peak_megabytes():.0f} MB")
@@ -127,8 +118,8 @@ class Command(BaseCommand):
             self.stdout.write("A dry run: nothing was written.")
             return
         self.stdout.write(
-            "Not copied: administrators' sign-ins (they sign in again). Attachments and pictures are files: they stay in "
-            f"{ENV.data_dir / 'media'}, which the service goes on using."
+            "Not copied: administrators' sign-ins (they sign in again). Attachments and pictures are files: they stay "
+            f"in {ENV.data_dir / 'media'}, which the service goes on using."
         )
         if move.frozen:
             self.stdout.write(
@@ -137,10 +128,6 @@ class Command(BaseCommand):
             )
         else:
             self.stdout.write("Next: manage.py maintenance on, then run this again: it copies what has changed since.")
-
-
-def _is_of_a_store(error: Exception) -> bool:
-    return type(error).__module__.partition(".")[0] in ("django", "pymongo", "psycopg", "sqlite3", "bson")
 
 
 def _peak_megabytes() -> float:
