@@ -102,7 +102,7 @@ def update_each(
 def delete(model: type[Model], keys: Sequence[Any], *, using: str = DEFAULT_DB_ALIAS) -> None:
     """Delete the rows with these primary keys, and nothing else: what refers to them is the caller's."""
     freezing.check_writable(using)
-    connection = connections[using]
+    connection: Any = connections[using]
     if connection.vendor == "mongodb":
         key: Any = model._meta.pk
         stored = [key.get_db_prep_save(value, connection) for value in keys]

@@ -13,7 +13,8 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError, connections
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
-from django.db.utils import ConnectionDoesNotExist, load_backend
+from django.db.utils import load_backend
+from django.utils.connection import ConnectionDoesNotExist
 
 from chatproject import databases
 from chatproject.env import ENV
@@ -100,7 +101,7 @@ def _name(url: str, settings: dict[str, Any]) -> str:
 
 def _vendor(settings: dict[str, Any]) -> str:
     last = settings["ENGINE"].rpartition(".")[2]
-    return {"sqlite3": "sqlite", "django_mongodb_backend": "mongodb"}.get(last, last)
+    return str({"sqlite3": "sqlite", "django_mongodb_backend": "mongodb"}.get(last, last))
 
 
 def _prepare(alias: str, settings: dict[str, Any], vendor: str) -> None:

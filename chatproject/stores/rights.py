@@ -13,13 +13,13 @@ import sys
 from bisect import insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Any
 
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
-from django.utils.dateparse import parse_datetime
 
 from chatproject import db
 from chatproject.env import BASE_DIR, of_child
@@ -54,7 +54,7 @@ def _log() -> Iterator[Line]:
             "kind": "log",
             "at": rfc3339(entry.action_time),
             "person": str(entry.user_id),
-            "type": types.get(entry.content_type_id),
+            "type": types.get(entry.content_type_id) if entry.content_type_id else None,
             "object": entry.object_id,
             "name": entry.object_repr,
             "action": entry.action_flag,
@@ -75,7 +75,7 @@ def _permissions() -> dict[str, Permission]:
     return {f"{types[one.content_type_id]}.{one.codename}": one for one in Permission.objects.all()}
 
 
-def _types() -> dict[str, ContentType]:
+def _types() -> dict[str, Any]:
     return {f"{one.app_label}.{one.model}": one for one in ContentType.objects.all()}
 
 
@@ -109,9 +109,9 @@ def _clear() -> None:
     Group.objects.all().delete()
 
 
-def _load_entry(line: Line, types: dict[str, ContentType]) -> None:
+def _load_entry(line: Line, types: dict[str, Any]) -> None:
     LogEntry.objects.create(
-        action_time=parse_datetime(line["at"]),
+        action_time=datetime.fromisoformat(line["at"]),
         user_id=line["person"],
         content_type=types.get(line["type"]),
         object_id=line["object"],

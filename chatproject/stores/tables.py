@@ -43,7 +43,7 @@ class Table:
     def parents(self) -> dict[int, Table]:
         """Return the tables that rows refer to, by the place of the reference."""
         return {
-            place: BY_MODEL[field.related_model]  # type: ignore[index]
+            place: BY_MODEL[field.related_model]
             for place, field in enumerate(self.model._meta.concrete_fields)
             if isinstance(field, ForeignKey)
         }

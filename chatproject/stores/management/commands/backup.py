@@ -28,7 +28,7 @@ class Command(BaseCommand):
             total = backups.database_path().stat().st_size + sum(
                 path.stat().st_size for path in media.rglob("*") if path.is_file()
             )
-            with Progress("Saving", total, unit="bytes", stream=self.stderr._out) as shown:  # type: ignore[attr-defined]
+            with Progress("Saving", total, unit="bytes") as shown:
                 manifest = backups.back_up(archive.resolve(), progress=shown.advance)
         size = archive.stat().st_size
         self.stdout.write(

@@ -69,7 +69,7 @@ class Command(BaseCommand):
         self._say_what_is_next(move, dry_run=dry_run)
 
     def _show(self, what: str, total: int) -> Progress:
-        self._shown = Progress(what, total, stream=self.stderr._out)  # type: ignore[attr-defined]
+        self._shown = Progress(what, total)
         return self._shown
 
     def _report(self, tally: Tally, move: Move, *, dry_run: bool) -> None:
