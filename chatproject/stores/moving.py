@@ -63,7 +63,7 @@ class Move:
         from_url, to_url = self._urls
         if not dry_run:
             lines = rights.dump_of(from_url)
-            if lines != rights.dump_of(to_url):
+            if not rights.alike(lines, rights.dump_of(to_url)):
                 rights.load_into(to_url, lines)
         pass_.remove_users()
         return tally
@@ -73,7 +73,7 @@ class Move:
         with show("Verifying", sum(table.count(SOURCE) for table in TABLES)) as shown:
             verdict = verify(*self.sides, progress=shown.advance)
         from_url, to_url = self._urls
-        verdict.rights_differ = rights.dump_of(from_url) != rights.dump_of(to_url)
+        verdict.rights_differ = not rights.alike(rights.dump_of(from_url), rights.dump_of(to_url))
         if verdict.good and self.frozen and _is_frozen(self.source):
             Freeze.objects.using(TARGET).filter(id=Freeze.ONLY).update(settled_at=timezone.now())
         return verdict

@@ -96,7 +96,7 @@ class Command(BaseCommand):
         self.stdout.write(f"  {verdict.chats:,} chats: messages, last seq and last rev of each were compared")
         self.stdout.write(f"  {verdict.keys:,} data keys were unwrapped with PARLEY_MASTER_KEYS")
         self.stdout.write(
-            f"  {'DIFFER' if verdict.rights_differ else 'equal '} staff: groups, rights and log of administrators"
+            f"  {'DIFFER' if verdict.rights_differ else 'equal '} groups, rights and log of administrators"
         )
         for problem in [*verdict.wrong_numbers[:NAMED], *verdict.wrong_keys[:NAMED]]:
             self.stdout.write(f"         {problem}")
