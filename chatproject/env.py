@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -148,6 +149,12 @@ def _read(env: FileAwareEnv) -> Environment:
         jwt_key=_strong("PARLEY_JWT_KEY", _secret(env, "PARLEY_JWT_KEY", mode), mode),
         master_keys=parse_master_keys(_secret(env, "PARLEY_MASTER_KEYS", mode)),
     )
+
+
+def of_child(**changes: str) -> dict[str, str]:
+    """Return this process's variables with changes, for a child that is to be configured otherwise."""
+    names = {f"{name}_FILE" for name in changes}
+    return {**{name: value for name, value in os.environ.items() if name not in names}, **changes}
 
 
 ENV = read()

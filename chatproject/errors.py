@@ -65,6 +65,14 @@ class Unavailable(DomainError):
     message = "The service is not available at the moment."
 
 
+class Maintenance(DomainError):
+    """Nothing may be written for a while (`manage.py maintenance on`); reading goes on, and a retry is safe."""
+
+    code = "maintenance"
+    status = status.HTTP_503_SERVICE_UNAVAILABLE
+    message = "The service is in maintenance: what changes something has to wait for a moment."
+
+
 class InternalError(DomainError):
     """Something that nobody expected; the log has its traceback under the same request id."""
 
@@ -83,6 +91,14 @@ def failure_of(error: BaseException) -> DomainError:
     """
     full = isinstance(error, OSError) and error.errno in _FULL
     return Unavailable() if full or db.is_outage(error) else InternalError()
+
+
+def log_failure(logger: Any, event: str, error: Exception, **details: object) -> None:
+    """Write down what could not be done in the background: an expected failure in a line, a bug with its traceback."""
+    if isinstance(error, DomainError):
+        logger.info(event, code=error.code, **details)
+    else:
+        logger.error(event, exc_info=error, **details)
 
 
 def current_request_id() -> str | None:
@@ -182,6 +198,14 @@ def _flatten(details: Any, prefix: str = "") -> Fields:
 def _is_problem(details: Any) -> bool:
     """Tell DRF's `{message, code}` from the problems of two fields that a client has named so."""
     return isinstance(details, dict) and set(details) == {"message", "code"} and isinstance(details["message"], str)
+
+
+def as_json(error: DomainError) -> JsonResponse:
+    """Return the error shape of an expected failure as a plain Django response."""
+    response = JsonResponse(body_of(error), status=error.status)
+    if error.retry_after is not None:
+        response["Retry-After"] = str(error.retry_after)
+    return response
 
 
 def json_error(status_code: int, code: str, message: str) -> JsonResponse:

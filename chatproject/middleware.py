@@ -15,7 +15,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars, get_conte
 
 from chatproject.addresses import client_address
 from chatproject.body_limit import EXCEEDED
-from chatproject.errors import json_error
+from chatproject.errors import DomainError, as_json, json_error
 from chatproject.ids import uuid7
 
 log = structlog.get_logger("parley.http")
@@ -55,6 +55,10 @@ class RequestContextMiddleware:
         started = self._begin(request)
         response = await self.get_response(request)  # type: ignore[misc]
         return self._end(request, response, started)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        """Answer for an expected failure of a view that is not DRF's, such as the admin's in maintenance."""
+        return as_json(exception) if isinstance(exception, DomainError) else None
 
     def _begin(self, request: HttpRequest) -> float:
         clear_contextvars()

@@ -40,6 +40,7 @@ INSTALLED_APPS = [
     "accounts",
     "messaging",
     "realtime",
+    "chatproject.stores",
 ]
 
 MIGRATION_MODULES: dict[str, str | None] = {}
@@ -83,6 +84,8 @@ TEMPLATES = [
 DATABASES = {
     "default": databases.parse(ENV.database_url, data_dir=ENV.data_dir, sqlite_synchronous=ENV.sqlite_synchronous)
 }
+
+DATABASE_ROUTERS = ["chatproject.db.freezing.WriteGuard"]
 
 CHANNEL_LAYERS: dict[str, dict[str, Any]]
 CACHES: dict[str, dict[str, Any]]

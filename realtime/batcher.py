@@ -142,6 +142,8 @@ def _result(outcome: Outcome, by_message: dict[UUID, Parcel]) -> Result:
 def _outcomes(drafts: Sequence[Draft]) -> list[Outcome]:
     try:
         return store(drafts)
+    except DomainError as refusal:
+        return [refusal for _ in drafts]
     except Exception as error:  # the boundary of the database thread: every draft gets an answer
         db.discard_broken_connection(error)
         if len(drafts) > 1:

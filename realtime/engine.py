@@ -19,12 +19,12 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import connections
+from django.db import DatabaseError, InterfaceError, connections
 
 from accounts import selectors as people
 from accounts.models import EndReason
 from chatproject import db, limits
-from chatproject.errors import DomainError, Unavailable
+from chatproject.errors import DomainError, Unavailable, log_failure
 from chatproject.events import set_publisher
 from chatproject.ids import uuid7
 from messaging.drafts import Draft
@@ -107,6 +107,7 @@ class Engine:
         self._every(LEASE_CHECK, self._check_leases)
         self._every(HEARTBEAT, self._beat_and_look)
         self._every(SESSION_CHECK, self._check_sessions)
+        self._every(db.freezing.LOOK_SECONDS, self._look_whether_frozen)
         self._folder = LogFolder()
         self._folder.start()
 
@@ -243,8 +244,8 @@ class Engine:
         first = self.hub.add(socket)
         try:
             await self.presence.connected(socket.user_id, first=first)
-        except Exception:  # presence is no reason to lose the socket; the next beat puts it right
-            log.exception("presence.failed", user_id=str(socket.user_id))
+        except Exception as error:  # noqa: BLE001  no reason to lose the socket; the next beat puts it right
+            log_failure(log, "presence.failed", error, user_id=str(socket.user_id))
 
     def leave(self, socket: Socket) -> None:
         """Let a socket go, whatever ended it."""
@@ -261,8 +262,8 @@ class Engine:
         async def guarded() -> None:
             try:
                 await work
-            except Exception:  # the boundary of background work
-                log.exception("engine.background_failed")
+            except Exception as error:  # noqa: BLE001  the boundary of background work
+                log_failure(log, "engine.background_failed", error)
 
         task = asyncio.ensure_future(guarded())
         self._tasks.add(task)
@@ -274,11 +275,16 @@ class Engine:
                 await asyncio.sleep(seconds)
                 try:
                     await work()
-                except Exception:  # the boundary of a timer: the next turn comes all the same
-                    log.exception("engine.timer_failed", timer=getattr(work, "__name__", ""))
+                except Exception as error:  # noqa: BLE001  the boundary of a timer: the next turn comes all the same
+                    log_failure(log, "engine.timer_failed", error, timer=getattr(work, "__name__", ""))
 
         task = asyncio.ensure_future(repeat())
         self._tasks.add(task)
+
+    async def _look_whether_frozen(self) -> None:
+        """Keep the writers from having to ask; while the database is away they hear of that from itself."""
+        with suppress(DatabaseError, InterfaceError):
+            await self.in_database(db.freezing.look)
 
     async def _beat_and_look(self) -> None:
         """In this order: what was not routed here for want of a lease is found by the look after its renewal."""

@@ -25,6 +25,7 @@ from accounts import presence as shown
 from accounts import selectors as people
 from accounts.models import Status
 from chatproject import db
+from chatproject.errors import log_failure
 from chatproject.events import publish
 from messaging.selectors import peer_ids_of
 from realtime.events import StatusChanged
@@ -144,8 +145,8 @@ class Presence:
     async def _settle_safely(self, user_id: UUID) -> None:
         try:
             await self._settle(user_id)
-        except Exception:  # the boundary of background work: the next beat puts it right
-            log.exception("presence.failed", user_id=str(user_id))
+        except Exception as error:  # noqa: BLE001  the boundary of background work: the next beat puts it right
+            log_failure(log, "presence.failed", error, user_id=str(user_id))
 
     async def _settle(self, user_id: UUID, *, choice: bool = False) -> None:
         """Bring the person's lease and what is shown in line with whether they are there."""

@@ -12,6 +12,7 @@ import structlog
 from django.db import connections
 from pytest_django import DjangoDbBlocker
 
+from chatproject.db import freezing
 from tests.live.server import Daphne, Redis, make_daphne, make_redis
 from tests.stores import emptying
 from tests.stores.store import SQLITE_FILE, Store, current
@@ -25,6 +26,14 @@ def a_log_context_of_its_own() -> Iterator[None]:
     structlog.contextvars.clear_contextvars()
     yield
     structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture(autouse=True)
+def no_look_at_freezes() -> Iterator[None]:
+    """No test has a query in it, now and then, that asks whether the store is frozen; the tests of that turn it on."""
+    freezing.exempt_process()
+    yield
+    freezing.exempt_process()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -16,15 +16,18 @@ import structlog
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, IntegrityError, InterfaceError, OperationalError, connections
 from django.db import transaction as django_transaction
 
-from chatproject.db.rows import insert, read, update_each
+from chatproject.db import freezing
+from chatproject.db.rows import delete, insert, load, read, update_each
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
 __all__ = [
     "atomic",
+    "delete",
     "discard_broken_connection",
     "fold_log",
+    "freezing",
     "has_transactions",
     "in_transaction",
     "indexes_parts",
@@ -32,12 +35,14 @@ __all__ = [
     "is_outage",
     "is_transient",
     "keeps_a_log",
+    "load",
     "lock",
     "on_commit",
     "read",
     "transactional",
     "update_each",
     "vendor",
+    "wait_for_writers",
 ]
 
 P = ParamSpec("P")
@@ -72,13 +77,16 @@ def has_transactions() -> bool:
     return bool(hello.get("setName")) or hello.get("msg") == "isdbgrid"
 
 
-def atomic() -> AbstractContextManager[None]:
-    """Open a transaction, or join the one that is open."""
-    return _mongodb_atomic() if vendor() == "mongodb" else django_transaction.atomic()
+def atomic(*, using: str = DEFAULT_DB_ALIAS) -> AbstractContextManager[None]:
+    """Open a transaction, or join the one that is open. Raises `Maintenance` while nothing may be written."""
+    freezing.check_writable(using)
+    if connections[using].vendor == "mongodb":
+        return _mongodb_atomic(using)
+    return django_transaction.atomic(using=using)
 
 
 @contextmanager
-def _mongodb_atomic() -> Iterator[None]:
+def _mongodb_atomic(using: str) -> Iterator[None]:
     """Open the backend's transaction, and mend its end.
 
     A commit that fails raises the driver's own error there, and leaves a session behind that the thread's next
@@ -88,10 +96,10 @@ def _mongodb_atomic() -> Iterator[None]:
     from pymongo.errors import PyMongoError  # noqa: PLC0415
 
     try:
-        with mongodb_transaction.atomic():
+        with mongodb_transaction.atomic(using=using):
             yield
     except PyMongoError as error:
-        connection: Any = connections[DEFAULT_DB_ALIAS]
+        connection: Any = connections[using]
         if connection.session is not None and not connection.in_atomic_block_mongo:
             connection.session.end_session()
             connection.session = None
@@ -106,8 +114,7 @@ def indexes_parts() -> bool:
 
 def in_transaction() -> bool:
     """Tell whether this thread has a transaction open."""
-    connection = connections[DEFAULT_DB_ALIAS]
-    return bool(getattr(connection, "in_atomic_block_mongo", False) or connection.in_atomic_block)
+    return freezing.in_transaction()
 
 
 def on_commit(action: Callable[[], None], *, robust: bool = False) -> None:
@@ -131,6 +138,21 @@ def lock(rows: QuerySet[Any]) -> None:
 def keeps_a_log() -> bool:
     """Tell whether the database is a file with a write-ahead log that somebody has to fold: SQLite."""
     return vendor() == "sqlite"
+
+
+def wait_for_writers(tables: Sequence[str]) -> None:
+    """Return once every transaction that is open now and may have written to these tables has ended.
+
+    MongoDB cannot be asked; it ends a transaction by itself after 60 s.
+    """
+    if vendor() == "sqlite":
+        with django_transaction.atomic():  # IMMEDIATE: there is one writer at a time
+            pass
+    elif vendor() == "postgresql":
+        connection = connections[DEFAULT_DB_ALIAS]
+        names = ", ".join(connection.ops.quote_name(table) for table in tables)
+        with django_transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {names} IN SHARE MODE")
 
 
 def fold_log() -> None:

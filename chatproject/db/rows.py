@@ -2,7 +2,8 @@
 
 Django compiles each query anew and prepares each value through its field, which costs more than the database does. Here
 a statement is made once for a model, and values are adapted by functions that are chosen once. Relations, `pre_save`,
-defaults and encryption are left to the caller. MongoDB goes through the ORM and one bulk write.
+defaults and encryption are left to the caller. MongoDB goes through the ORM and one bulk write. `using` names another
+database than the default one, as Django's connections know it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from uuid import UUID
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import BinaryField, CharField, DateTimeField, Field, ForeignKey, IntegerField, Model, UUIDField
 
+from chatproject.db import freezing
+
 ROWS_AT_ONCE = 64
+KEYS_AT_ONCE = 500
 
 Adapter = Callable[[Any], Any]
 
@@ -32,7 +36,7 @@ def read(model: type[Model], fields: Sequence[str], keys: Collection[Any], *, lo
     if connection.vendor == "mongodb":
         found = model._default_manager.filter(pk__in=list(keys)).values_list("pk", *fields)
         return [list(row) for row in found]
-    table = _table(model, connection.vendor)
+    table = _table(model, DEFAULT_DB_ALIAS, connection.vendor)
     columns = [table.key, *(table.fields[name] for name in fields)]
     names = ", ".join(column.name for column in columns)
     places = ", ".join(["%s"] * len(keys))
@@ -45,13 +49,14 @@ def read(model: type[Model], fields: Sequence[str], keys: Collection[Any], *, lo
     return [[column.from_driver(value) for column, value in zip(columns, row, strict=True)] for row in rows]
 
 
-def insert(model: type[Model], rows: Sequence[Sequence[Any]]) -> None:
+def insert(model: type[Model], rows: Sequence[Sequence[Any]], *, using: str = DEFAULT_DB_ALIAS) -> None:
     """Insert rows: the values of all concrete fields, in the order of `model._meta.concrete_fields`, ready to store."""
-    connection = connections[DEFAULT_DB_ALIAS]
+    freezing.check_writable(using)
+    connection = connections[using]
     if connection.vendor == "mongodb":
-        model._default_manager.bulk_create(model(*row) for row in rows)
+        model._default_manager.using(using).bulk_create(model(*row) for row in rows)
         return
-    table = _table(model, connection.vendor)
+    table = _table(model, using, connection.vendor)
     adapters = [column.to_driver for column in table.fields.values()]
     adapted = [[adapt(value) for adapt, value in zip(adapters, row, strict=True)] for row in rows]
     with connection.cursor() as cursor:
@@ -61,13 +66,30 @@ def insert(model: type[Model], rows: Sequence[Sequence[Any]]) -> None:
             cursor.execute(statement, [value for row in part for value in row])
 
 
-def update_each(model: type[Model], fields: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def load(model: type[Model], rows: Sequence[Sequence[Any]], *, using: str) -> None:
+    """Insert thousands of rows, by PostgreSQL's COPY where there is one; otherwise as `insert`."""
+    connection = connections[using]
+    if connection.vendor != "postgresql":
+        insert(model, rows, using=using)
+        return
+    freezing.check_writable(using)
+    table = _table(model, using, connection.vendor)
+    adapters = [column.to_driver for column in table.fields.values()]
+    with connection.cursor() as cursor, cursor.copy(table.copy) as copy:
+        for row in rows:
+            copy.write_row([adapt(value) for adapt, value in zip(adapters, row, strict=True)])
+
+
+def update_each(
+    model: type[Model], fields: Sequence[str], rows: Sequence[Sequence[Any]], *, using: str = DEFAULT_DB_ALIAS
+) -> None:
     """Set fields of many rows, each to values of its own: a row is `(primary key, *values)`, ready to store."""
-    connection = connections[DEFAULT_DB_ALIAS]
+    freezing.check_writable(using)
+    connection = connections[using]
     if connection.vendor == "mongodb":
         _update_each_on_mongodb(connection, model, fields, rows)
         return
-    table = _table(model, connection.vendor)
+    table = _table(model, using, connection.vendor)
     columns = [table.fields[name] for name in fields]
     sets = ", ".join(f"{column.name} = %s" for column in columns)
     statement = f"UPDATE {table.name} SET {sets} WHERE {table.key.name} = %s"  # noqa: S608
@@ -75,6 +97,26 @@ def update_each(model: type[Model], fields: Sequence[str], rows: Sequence[Sequen
     values = [[adapt(value) for adapt, value in zip(adapters, (*row[1:], row[0]), strict=True)] for row in rows]
     with connection.cursor() as cursor:
         cursor.executemany(statement, values)
+
+
+def delete(model: type[Model], keys: Sequence[Any], *, using: str = DEFAULT_DB_ALIAS) -> None:
+    """Delete the rows with these primary keys, and nothing else: what refers to them is the caller's."""
+    freezing.check_writable(using)
+    connection: Any = connections[using]
+    if connection.vendor == "mongodb":
+        key: Any = model._meta.pk
+        stored = [key.get_db_prep_save(value, connection) for value in keys]
+        connection.get_collection(model._meta.db_table).delete_many(
+            {key.column: {"$in": stored}}, session=connection.session
+        )
+        return
+    table = _table(model, using, connection.vendor)
+    with connection.cursor() as cursor:
+        for start in range(0, len(keys), KEYS_AT_ONCE):
+            part = keys[start : start + KEYS_AT_ONCE]
+            places = ", ".join(["%s"] * len(part))
+            statement = f"DELETE FROM {table.name} WHERE {table.key.name} IN ({places})"  # noqa: S608
+            cursor.execute(statement, [table.key.to_driver(one) for one in part])
 
 
 def _update_each_on_mongodb(
@@ -113,12 +155,13 @@ class _Table:
         self.key = self.fields[meta.pk.attname]
         names = ", ".join(column.name for column in self.fields.values())
         self.insert = f"INSERT INTO {self.name} ({names}) VALUES "  # noqa: S608
+        self.copy = f"COPY {self.name} ({names}) FROM STDIN"
         self.places = f"({', '.join(['%s'] * len(self.fields))})"
 
 
 @lru_cache(maxsize=64)
-def _table(model: type[Model], vendor: str) -> _Table:
-    return _Table(model, connections[DEFAULT_DB_ALIAS])
+def _table(model: type[Model], using: str, vendor: str) -> _Table:
+    return _Table(model, connections[using])
 
 
 def _adapters(field: Field[Any, Any], connection: Any) -> tuple[Adapter, Adapter]:

@@ -71,6 +71,11 @@ def reachable() -> Iterator[Finding]:
     if health.missing_migrations():
         yield ok(PART, f"{db.vendor()} at {where()} answers")
         return
+    if db.freezing.look():
+        yield warn(
+            PART, f"{where()} takes no writes: it is in maintenance", "when that is done: manage.py maintenance off"
+        )
+        return
     try:
         kept = _leaves_a_trace()
     except Exception as error:  # noqa: BLE001

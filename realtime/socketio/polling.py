@@ -17,11 +17,11 @@ from corsheaders.middleware import CorsMiddleware
 from csp.middleware import CSPMiddleware
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
 
-from chatproject.errors import DomainError, InternalError, body_of, json_error
+from chatproject.errors import DomainError, InternalError, as_json, json_error
 from chatproject.middleware import RequestContextMiddleware, refuse_large_bodies
 from realtime.daphne_bounds import INBOUND_LIMIT
 from realtime.socketio.door import BadHandshake, Door, Receive, Scope, Send, door, is_for_library
@@ -112,9 +112,7 @@ class PollingDoor:
             scope, sid = await self._door.knock(dict(request.scope))
             response = await self._exchange(request, scope, sid)
         except DomainError as error:
-            response = JsonResponse(body_of(error), status=error.status)
-            if error.retry_after is not None:
-                response["Retry-After"] = str(error.retry_after)
+            response = as_json(error)
         except Exception:  # the boundary, as Django's own for its views
             log.exception("http.failed")
             response = json_error(InternalError.status, InternalError.code, InternalError.message)

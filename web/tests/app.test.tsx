@@ -166,6 +166,28 @@ describe("talking", () => {
     expect(again).toBe(first);
   });
 
+  it("sends again by itself once the maintenance is over", async () => {
+    const person = await signInAndOpen();
+    await person.type(screen.getByRole("textbox", { name: "Message" }), "Tea?{Enter}");
+    const first = server.socket.sent.find((frame) => frame.event === "message:send")?.data;
+    const { error } = failure("maintenance");
+    await act(async () => server.socket.refuse("message:send", { ...error, retryAfter: 0.05 }));
+    expect(screen.queryByText("It failed: maintenance.")).toBeNull();
+    expect(server.socket.waitsFor("message:send")).toBe(false);
+    await waitFor(() => expect(server.socket.waitsFor("message:send")).toBe(true));
+    expect(server.socket.sent.find((frame) => frame.event === "message:send")?.data).toEqual(first);
+  });
+
+  it("keeps the session when it cannot be renewed for the maintenance", async () => {
+    await signInAndOpen();
+    const keeper = new TokenKeeper(() => {
+      throw new Error("The session is over.");
+    });
+    server.on("POST /auth/refresh", () => ({ status: 503, body: failure("maintenance") }));
+    await expect(keeper.renew("a")).rejects.toMatchObject({ code: "maintenance" });
+    expect(keeper.signedIn).toBe(true);
+  });
+
   it("keeps a refused message with its reason", async () => {
     const person = await signInAndOpen();
     await person.type(screen.getByRole("textbox", { name: "Message" }), "Tea?{Enter}");

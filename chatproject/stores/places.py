@@ -1,0 +1,139 @@
+"""Opens a store by its URL, beside the one that this process is configured with, and says in one line what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import CommandError
+from django.db import DatabaseError, connections
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.utils import load_backend
+from django.utils.connection import ConnectionDoesNotExist
+
+from chatproject import databases
+from chatproject.env import ENV
+from realtime.diagnosis.databases import remedy_for
+from realtime.diagnosis.findings import first_line, place
+
+APPS = ("accounts", "messaging", "stores")
+"""The apps of ours that have tables."""
+CONNECT_SECONDS = 5
+
+
+class StoreProblem(Exception):
+    """Something keeps an operator's command from its work; the message says what, and what to do, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """An open store: its alias among Django's connections, its name without credentials, and its kind."""
+
+    alias: str
+    name: str
+    vendor: str
+
+
+def open_store(alias: str, url: str, *, option: str) -> Store:
+    """Connect to a store and check that its schema is this program's. `option` is how the operator named it.
+
+    An empty URL is the embedded default. Raises `StoreProblem`.
+    """
+    try:
+        settings = databases.parse(url, data_dir=ENV.data_dir, sqlite_synchronous=ENV.sqlite_synchronous)
+    except (ImproperlyConfigured, ValueError) as error:
+        raise StoreProblem(f"{option}: {first_line(error).removeprefix('DATABASE_URL: ')}") from None
+    name = _name(url, settings)
+    vendor = _vendor(settings)
+    _prepare(alias, settings, vendor)
+    store = Store(alias, name, vendor)
+    with naming(store, option):
+        if vendor == "sqlite" and not Path(settings["NAME"]).exists():
+            raise StoreProblem(f"{option}: there is no file {name}. Correct the path, or make it: {_migrate(option)}")
+        _check_schema(store, option)
+    return store
+
+
+@contextmanager
+def naming(store: Store, option: str) -> Iterator[None]:
+    """Turn what a driver raises into one line that names the store and says what to do."""
+    try:
+        yield
+    except StoreProblem:
+        raise
+    except Exception as error:
+        if not (isinstance(error, (DatabaseError, OSError, ImproperlyConfigured)) or _is_of_driver(error)):
+            raise
+        remedy = remedy_for(error).replace("DATABASE_URL", option)
+        raise StoreProblem(f"{option}: {store.name}: {first_line(error)} -> {remedy}") from error
+
+
+def _is_of_driver(error: Exception) -> bool:
+    return type(error).__module__.partition(".")[0] in ("pymongo", "bson", "psycopg", "sqlite3")
+
+
+@contextmanager
+def in_one_line(option: str, *, comfort: str = "") -> Iterator[None]:
+    """Turn what may go wrong with a store under way into a `CommandError` of one line, which ends with the comfort."""
+    try:
+        yield
+    except StoreProblem as problem:
+        raise CommandError(str(problem)) from None
+    except KeyboardInterrupt:
+        raise CommandError(f"Stopped.{comfort}") from None
+    except Exception as error:
+        if not (isinstance(error, (DatabaseError, OSError)) or _is_of_driver(error)):
+            raise
+        remedy = remedy_for(error).replace("DATABASE_URL", option)
+        raise CommandError(f"{first_line(error)} -> {remedy}.{comfort}") from None
+
+
+def _name(url: str, settings: dict[str, Any]) -> str:
+    if settings["ENGINE"].endswith("sqlite3"):
+        return str(Path(settings["NAME"]).resolve())
+    return place(url).partition("?")[0]
+
+
+def _vendor(settings: dict[str, Any]) -> str:
+    last = settings["ENGINE"].rpartition(".")[2]
+    return str({"sqlite3": "sqlite", "django_mongodb_backend": "mongodb"}.get(last, last))
+
+
+def _prepare(alias: str, settings: dict[str, Any], vendor: str) -> None:
+    """Make Django know the connection under its alias, in the place of a former one."""
+    options = dict(settings.get("OPTIONS", {}))
+    if vendor == "mongodb":
+        options["serverSelectionTimeoutMS"] = CONNECT_SECONDS * 1000
+    elif vendor == "postgresql":
+        options["connect_timeout"] = CONNECT_SECONDS
+    close_store(alias)
+    complete = connections.configure_settings({"default": {}, alias: {**settings, "OPTIONS": options}})[alias]
+    connections[alias] = load_backend(complete["ENGINE"]).DatabaseWrapper(complete, alias)
+
+
+def close_store(alias: str) -> None:
+    """Let go of a store, if it was opened."""
+    with suppress(ConnectionDoesNotExist):
+        connections[alias].close()
+        del connections[alias]
+
+
+def _check_schema(store: Store, option: str) -> None:
+    """Raise `StoreProblem` unless exactly the migrations of this program are applied."""
+    ours = {key for key in MigrationLoader(None, ignore_no_migrations=True).disk_migrations if key[0] in APPS}
+    applied = {key for key in MigrationRecorder(connections[store.alias]).applied_migrations() if key[0] in APPS}
+    if unknown := sorted(applied - ours):
+        newest = ".".join(unknown[-1])
+        raise StoreProblem(f"{option}: {store.name} has a newer schema ({newest}) -> run this with the newer Parley")
+    if missing := sorted(ours - applied):
+        what = f"an older schema, without {'.'.join(missing[0])}" if applied else "no tables yet"
+        raise StoreProblem(f"{option}: {store.name} has {what} -> {_migrate(option)}")
+
+
+def _migrate(option: str) -> str:
+    return f"run: DATABASE_URL=<the URL of {option}> manage.py migrate"

@@ -1,0 +1,259 @@
+"""A service moves to another store: the copy is killed, people go on writing, and nothing that was acked is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from tests.conftest import DaphneFactory
+from tests.stores.postgres import Postgres
+from tests.live.clients import PASSWORD, Account, Talker, register
+from tests.live.server import ROOT, Daphne
+from tests.live.test_mongodb import mongodb  # noqa: F401  a fixture
+
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(300)]
+
+MESSAGES = 400
+BATCH = "20"
+
+
+class Writer:
+    """Writes into a chat without an end, and repeats what was refused for maintenance or went nowhere."""
+
+    def __init__(self, account: Account, chat_id: str) -> None:
+        self.account, self.chat_id = account, chat_id
+        self.acked: list[str] = []
+        self.refusals: list[dict[str, Any]] = []
+        self.server: Daphne | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def start(self, server: Daphne) -> None:
+        """Begin, or go on with another server."""
+        self.server = server
+        self.task = asyncio.create_task(self._write(server))
+
+    async def stop(self) -> None:
+        """End."""
+        assert self.task is not None
+        self.task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.task
+
+    async def _write(self, server: Daphne) -> None:
+        async with Talker(server, self.account) as talker:
+            while True:
+                content = f"word {len(self.acked)}"
+                answer = await talker.call("message:send", {"chatId": self.chat_id, "content": content})
+                if "error" in answer:
+                    self.refusals.append(answer["error"])
+                    await asyncio.sleep(0.1)
+                    continue
+                self.acked.append(answer["data"]["message"]["id"])
+                await asyncio.sleep(0.005)
+
+
+async def fill(server: Daphne, account: Account, other: Account, count: int) -> str:
+    """Write many messages and return their chat."""
+    async with Talker(server, account) as talker:
+        chat_id = (await talker.say("first", receiverId=other.id))["chatId"]
+        for start in range(0, count, 50):
+            calls = [talker.say(f"message {start + number}", chatId=chat_id) for number in range(50)]
+            await asyncio.gather(*calls)
+    return str(chat_id)
+
+
+async def manage(server: Daphne, *arguments: str) -> str:
+    """Run a command beside the server."""
+    return await asyncio.to_thread(server.manage, *arguments)
+
+
+def fails(server: Daphne, *arguments: str) -> str:
+    """Run a command that is to fail, and return the one line in which it says why."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=server.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr, done.stderr
+    return last
+
+
+def kill_halfway(server: Daphne, target: str) -> int:
+    """Begin a copy into PostgreSQL, kill it in the midst of the messages, and return how many are there."""
+    copying = subprocess.Popen(
+        [sys.executable, "manage.py", "store_copy", "--to", target, "--batch-size", BATCH],
+        cwd=ROOT,
+        env=server.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    with psycopg.connect(target, autocommit=True) as connection:
+
+        def held() -> int:
+            row = connection.execute("SELECT count(*) FROM messages").fetchone()
+            assert row is not None
+            return int(row[0])
+
+        while not held() and copying.poll() is None:
+            time.sleep(0.001)
+        copying.send_signal(signal.SIGKILL)
+        copying.wait()
+        return held()
+
+
+async def test_a_service_moves_while_people_write(
+    daphne: DaphneFactory, own_postgres: Postgres, tmp_path: Path
+) -> None:
+    """Killed, resumed, run again in maintenance, verified: then the new store serves, with every acked message."""
+    old = daphne()
+    new = daphne(DATABASE_URL=own_postgres.url, started=False)
+    ada, bob = await register(old, "ada"), await register(old, "bob")
+    chat_id = await fill(old, ada, bob, MESSAGES)
+    writer = Writer(ada, chat_id)
+
+    writer.start(old)
+    held = await asyncio.to_thread(kill_halfway, old, own_postgres.url)
+    assert 0 < held < MESSAGES
+    assert "takes no writes" in await manage(new, "maintenance", "status")
+    assert "unfinished copy" in await asyncio.to_thread(fails, new, "maintenance", "off")
+    resumed = await manage(old, "store_copy", "--to", own_postgres.url, "--batch-size", BATCH)
+    assert "maintenance on, then run this again" in resumed
+    assert not writer.refusals
+
+    await manage(old, "maintenance", "on")
+    await asyncio.sleep(0.5)
+    frozen_at = len(writer.acked)
+    await _doors_in_maintenance(old, ada, chat_id)
+    final = await manage(old, "store_copy", "--to", own_postgres.url)
+    await writer.stop()
+    assert len(writer.acked) == frozen_at
+    assert {one["code"] for one in writer.refusals} == {"maintenance"}
+    assert {one["retryAfter"] for one in writer.refusals} == {5}
+    assert "DIFFER" not in final
+    assert "maintenance off" in final
+
+    new.start()
+    assert "takes writes again" in await manage(new, "maintenance", "off")
+    writer.start(new)
+    await asyncio.sleep(3)
+    await writer.stop()
+    assert len(writer.acked) > frozen_at
+    await _everything_is_there(new, ada, chat_id, writer.acked)
+    assert "not empty" in await asyncio.to_thread(fails, old, "store_copy", "--to", own_postgres.url)
+    assert "Traceback" not in old.log
+
+
+async def _doors_in_maintenance(server: Daphne, account: Account, chat_id: str) -> None:
+    """What writes is answered with 503, when to come back, and no harm; what reads as ever."""
+    everybody = {"username": "latecomer", "email": "latecomer@example.org", "password": PASSWORD}
+    async with httpx.AsyncClient(base_url=server.url, headers=account.headers, timeout=20) as client:
+        refused = [
+            await client.post("/auth/register", json=everybody),
+            await client.post("/auth/refresh", json={"refreshToken": account.refresh_token}),
+            await client.post("/chat/message", json={"chatId": chat_id, "content": "x"}),
+            await client.post(f"/chat/{chat_id}/read", json={"seq": 3}),
+            await client.post("/attachment", data={"chatId": chat_id}, files={"file": b"x"}),
+            await client.put("/user/status", json={"status": "away"}),
+        ]
+        read = [await client.get(path) for path in ("/chat", f"/chat/{chat_id}", "/user/me", "/readyz")]
+    assert [(one.status_code, one.json()["error"]["code"]) for one in refused] == [(503, "maintenance")] * 6
+    assert {one.headers["Retry-After"] for one in refused} == {"5"}
+    assert [answer.status_code for answer in read] == [200] * 4
+    assert not [path for path in (server.data_dir / "media").rglob("*") if path.is_file()]
+
+
+async def _everything_is_there(server: Daphne, account: Account, chat_id: str, acked: list[str]) -> int:
+    """Read the whole chat: every acked message once, and no gap in the numbers; return how many there are."""
+    found: list[dict[str, Any]] = []
+    after = 0
+    async with httpx.AsyncClient(base_url=server.url, headers=account.headers, timeout=20) as client:
+        while page := (await client.get(f"/chat/{chat_id}", params={"after": after})).json()["messages"]:
+            found += page
+            after = page[-1]["rev"]
+    assert {one["id"] for one in found} >= set(acked)
+    assert [one["seq"] for one in found] == list(range(1, len(found) + 1))
+    assert not [one for one in found if one["unreadable"]]
+    return len(found)
+
+
+async def test_there_and_back_by_mongodb(
+    daphne: DaphneFactory,
+    mongodb: str,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """SQLite to MongoDB and from there to a new SQLite: the same messages, and administrators keep their rights."""
+    first, second = daphne(), daphne(DATABASE_URL=mongodb, started=False)
+    third = daphne(data_dir=tmp_path / "third", started=False)
+    third.environment = {**first.environment, "PARLEY_DATA_DIR": str(third.data_dir)}
+    ada, bob = await register(first, "ada"), await register(first, "bob")
+    chat_id = await fill(first, ada, bob, 50)
+    await manage(first, "shell", "-c", _GIVE_RIGHTS.format(user=ada.id))
+
+    for source, target, url in (
+        (first, second, mongodb),
+        (second, third, f"sqlite:///{third.data_dir}/parley.sqlite3"),
+    ):
+        await manage(source, "maintenance", "on")
+        said = await manage(source, "store_copy", "--to", url)
+        assert "milliseconds" in said
+        assert "DIFFER" not in said
+        await manage(target, "maintenance", "off")
+
+    first.stop()
+    third.start()
+    assert await _everything_is_there(third, ada, chat_id, []) == 51
+    rights = (await manage(third, "staff_rights", "dump")).splitlines()
+    assert rights == (await manage(first, "staff_rights", "dump")).splitlines()
+    assert [line.count("messaging.message.read_content") for line in rights] == [1, 0]
+
+
+_GIVE_RIGHTS = """
+from django.contrib.auth.models import Group, Permission
+from accounts.models import User
+group = Group.objects.create(name="readers")
+group.permissions.add(Permission.objects.get(codename="read_content"))
+user = User.objects.get(pk="{user}")
+user.is_staff = True
+user.save()
+user.groups.add(group)
+"""
+
+
+def test_what_is_wrong_is_said_in_one_line(daphne: DaphneFactory, own_postgres: Postgres, tmp_path: Path) -> None:
+    """A wrong URL, a store that is down, no schema, wrong credentials, a file that is not there, twice the same."""
+    server = daphne(started=False)
+    down = "postgres://parley@127.0.0.1:1/parley"
+    missing = f"sqlite:///{tmp_path}/nowhere.sqlite3"
+    (tmp_path / "text.sqlite3").write_text("this is no database, but long enough to look like a file of one" * 20)
+    expected = {
+        "mysql://host/name": "mysql is not sqlite, mongodb or postgres",
+        down: "start the database, or correct host and port in --to",
+        "mongodb://127.0.0.1:1/parley": "start the database, or correct host and port in --to",
+        own_postgres.url: "no tables yet -> run: DATABASE_URL=<the URL of --to> manage.py migrate",
+        own_postgres.url.replace("parley@", "nobody:secret@"): "correct the user and password in --to",
+        own_postgres.url.replace("/postgres", "/nothing"): "create the database, or correct its name in --to",
+        missing: "there is no file",
+        f"sqlite:///{tmp_path}/text.sqlite3": "restore a backup",
+        f"sqlite:///{server.data_dir}/parley.sqlite3": "are the same store",
+    }
+
+    for url, problem in expected.items():
+        said = fails(server, "store_copy", "--to", url)
+        assert problem in said, said
+        assert "secret" not in said
+    assert not Path(missing.removeprefix("sqlite:///")).exists()
