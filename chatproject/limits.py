@@ -11,9 +11,9 @@ from enum import Enum, auto, unique
 import structlog
 from django.conf import settings
 from django_ratelimit.core import get_usage
-from redis.exceptions import RedisError
 
 from chatproject.errors import DomainError
+from chatproject.redis_clients import AWAY
 
 log = structlog.get_logger("parley.limits")
 
@@ -84,7 +84,7 @@ def spend(rule: Rule, subject: object) -> None:
         usage = get_usage(
             None, group=f"parley:{rule.name}", key=lambda _group, _request: str(subject), rate=rule.rate, increment=True
         )
-    except (OSError, RedisError) as error:
+    except AWAY as error:
         _away_until = time.monotonic() + RETRY_SECONDS
         log.warning("limits.unavailable", rule=rule.name, error=type(error).__name__)
         return

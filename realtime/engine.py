@@ -151,7 +151,7 @@ class Engine:
     @property
     def limits_are_far(self) -> bool:
         """Whether counting towards a limit has to wait for Redis."""
-        return bool(settings.RATELIMIT_ENABLE and settings.PARLEY_REDIS_URLS)
+        return bool(settings.RATELIMIT_ENABLE and settings.PARLEY_REDIS)
 
     async def spend(self, rule: limits.Rule, subject: object) -> None:
         """Count one call towards a limit; counters in Redis are asked from a thread. Raises `RateLimited`."""
