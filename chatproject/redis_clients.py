@@ -7,6 +7,7 @@ has a plain connection there, to whichever node answers, and needs no client of 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import redis
@@ -58,6 +59,16 @@ def async_client(server: RedisServer) -> Any:
         sentinel = redis_asyncio.Sentinel(server.addresses, sentinel_kwargs=_sentinel_options(server, SECONDS))
         return sentinel.master_for(server.service, **_options(server), **patience)
     return redis_asyncio.Redis(**_place(server), **_options(server), **patience)
+
+
+async def learn_nodes(clients: Iterable[Any]) -> None:
+    """Let each Cluster's client learn its nodes, unless it knows them; call this before several commands at once.
+
+    Of commands that all wait for that, redis-py 8.1 loses some to a connection that another of them closes.
+    """
+    for one in clients:
+        if isinstance(one, redis_asyncio.RedisCluster):
+            await one.initialize()
 
 
 def layer_host(server: RedisServer) -> dict[str, Any]:

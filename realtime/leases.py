@@ -140,6 +140,7 @@ class RedisLeases:
 
     async def holders(self, user_ids: Collection[UUID]) -> dict[UUID, list[str]]:
         """See `Leases`."""
+        await redis_clients.learn_nodes(self._servers)
         questions = [self._holders_of(group) for group in self._keys.group(user_ids, _bytes)]
         # Most batches fit one script, and a task of its own would cost that one a third more.
         parts = [await questions[0]] if len(questions) == 1 else await asyncio.gather(*questions)
@@ -159,6 +160,7 @@ class RedisLeases:
 
     async def is_marked(self, *, holder: str) -> bool:
         """See `Leases`."""
+        await redis_clients.learn_nodes(self._servers)
         found = await asyncio.gather(*(self._are_there(*marks) for marks in self._marks.everywhere(holder)))
         return all(found)
 
