@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import pytest
+import redis as redis_client
 
 from tests.conftest import DaphneFactory
 from tests.live.clients import Talker, log_lines, register
@@ -115,6 +118,63 @@ async def test_a_login_and_tls(daphne: DaphneFactory, guarded: Guarded) -> None:
         report = await asyncio.to_thread(doctor, one)
         assert said in report, report
         assert not {"SESAME", "p@ss/word", "p%40ss"} & set(report.replace("@", " ").replace(":", " ").split())
+
+
+# --- What is in Redis -------------------------------------------------------------------------------------------------
+
+ADDRESS = "203.0.113.77"
+
+
+async def test_nothing_in_redis_is_readable_or_stays(daphne: DaphneFactory, tmp_path: Path) -> None:
+    """After all that people do, each key and channel has the prefix, each key an end, and none tells who or what."""
+    with make_redis(tmp_path) as redis, client_of(redis) as client:
+        redis.start()
+        options = {"REDIS_URL": redis.url, "PARLEY_REDIS_PREFIX": PREFIX, "PARLEY_RATE_LIMITS": "on"}
+        one, other = (daphne(**options, PARLEY_TRUSTED_PROXIES="1") for _ in range(2))
+        with client.monitor() as monitor:
+            async with a_pair(one, other) as (on_ada, on_bob):
+                people = [on_ada.account, on_bob.account]
+                message = await on_ada.say("SECRETWORD", receiverId=on_bob.account.id)
+                await on_bob.event("message:receive", content="SECRETWORD")
+                await on_bob.call("user:typing", {"chatId": message["chatId"], "typing": True})
+                await on_bob.call("sync", {"cursors": {message["chatId"]: 0}})
+                await on_ada.call("user:status", {"status": "away"})
+                body = {"username": "NOBODYNAME", "password": "wrong"}
+                async with httpx.AsyncClient(base_url=one.url, headers={"X-Forwarded-For": ADDRESS}) as http:
+                    assert (await http.post("/auth/login", json=body)).status_code == 401
+                    username = (await http.get("/user/me", headers=on_ada.account.headers)).json()["username"]
+                await asyncio.sleep(1.5)  # an exchange of counts
+                keys = list(client.scan_iter(count=1000))
+                channels = client.pubsub_channels()
+                ends = {key: client.ttl(key) for key in keys}
+                held = b" ".join(keys + channels + [value_of(client, key) for key in keys])
+            client.echo("THE-END")
+            heard = "".join(takewhile(lambda one: "THE-END" not in one, (told["command"] for told in monitor.listen())))
+
+    kinds = {key.split(b":")[1] for key in keys}
+    assert kinds == {b"presence", b"process", b"limit", b"cache"}
+    assert all(key.startswith(f"{PREFIX}:".encode()) for key in keys)
+    assert {channel.decode() for channel in channels if not channel.startswith(PREFIX.encode())} == set()
+    assert {key for key, ttl in ends.items() if ttl <= 0} == set()
+    for text in held, heard.encode():
+        for word in ("SECRETWORD", username, "example.org", "NOBODYNAME", ADDRESS, LOOPBACK, "message:receive"):
+            assert word.encode() not in text.replace(f"[0 {LOOPBACK}".encode(), b""), word
+        for person in people:
+            identity = UUID(person.id)
+            for known in (person.id.encode(), identity.hex.encode(), identity.bytes):
+                assert known not in text
+
+
+def client_of(server: Redis) -> redis_client.Redis:
+    """Return a client of the test's own."""
+    return redis_client.Redis(port=server.port)
+
+
+def value_of(client: redis_client.Redis, key: bytes) -> bytes:
+    """Return whatever is kept there."""
+    if client.type(key) == b"zset":
+        return b" ".join(client.zrange(key, 0, -1))
+    return client.get(key) or b""
 
 
 # --- Sentinel ---------------------------------------------------------------------------------------------------------
