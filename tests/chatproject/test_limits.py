@@ -10,7 +10,8 @@ import pytest
 import time_machine
 from django.core.cache import cache
 from django.test import override_settings
-from django_ratelimit.core import _split_rate
+from django_ratelimit import ALL
+from django_ratelimit.core import _get_window, _make_cache_key, _split_rate
 from structlog.testing import capture_logs
 
 from chatproject import limits
@@ -46,6 +47,16 @@ BOTH_WAYS = pytest.mark.parametrize("rule", [Rule.SEND, Rule.LOGIN], ids=["in me
 def test_what_is_counted_exactly() -> None:
     """What guesses: a password, a name, a token. These are few, and each waits for Redis."""
     assert {rule.name for rule in EXACT} == {"REGISTER", "LOGIN", "LOGIN_ACCOUNT", "REFRESH"}
+
+
+def test_the_shared_counter_does_not_know_addresses() -> None:
+    """The library's own hash has no key, so its names could be found by trying all addresses."""
+    address = "203.0.113.7"
+    spend(Rule.LOGIN, address)
+
+    window = _get_window(address, 60)
+    names = [_make_cache_key("parley:LOGIN", window + near, "3/m", address, ALL) for near in (-60, 0, 60)]
+    assert cache.get_many(names) == {}
 
 
 @BOTH_WAYS
