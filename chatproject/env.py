@@ -9,12 +9,16 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
 from django.core.exceptions import ImproperlyConfigured
 from environs import FileAwareEnv
+
+from chatproject import redis_url
+from chatproject.redis_url import RedisServer
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 MASTER_KEY_BYTES = 32
@@ -39,7 +43,8 @@ class Environment:
     data_dir: Path
     database_url: str
     sqlite_synchronous: str
-    redis_urls: tuple[str, ...]
+    redis: tuple[RedisServer, ...]
+    redis_prefix: str
     allowed_hosts: tuple[str, ...]
     allowed_origins: tuple[str, ...]
     trusted_proxies: int
@@ -102,6 +107,13 @@ def _strong(name: str, value: str, mode: Mode) -> str:
     return value
 
 
+def _prefix(name: str, value: str) -> str:
+    """Refuse a prefix that would not stand alone in a key, or mean something in a pattern."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,32}", value):
+        raise ImproperlyConfigured(f"{name} must be up to 32 letters, digits, dots, dashes or underscores.")
+    return value
+
+
 def read() -> Environment:
     """Read and check the environment. Raises `ImproperlyConfigured` that names the variable at fault."""
     env = FileAwareEnv(strip_whitespace=True)  # editors end a file with a line break, which is no part of a secret
@@ -137,7 +149,8 @@ def _read(env: FileAwareEnv) -> Environment:
         data_dir=data_dir,
         database_url=env.str("DATABASE_URL", ""),
         sqlite_synchronous=sqlite_synchronous,
-        redis_urls=tuple(env.list("REDIS_URL", [])),
+        redis=redis_url.parse(env.str("REDIS_URL", "")),
+        redis_prefix=_prefix("PARLEY_REDIS_PREFIX", env.str("PARLEY_REDIS_PREFIX", "parley")),
         allowed_hosts=hosts,
         allowed_origins=tuple(env.list("PARLEY_ALLOWED_ORIGINS", [])),
         trusted_proxies=env.int("PARLEY_TRUSTED_PROXIES", 0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from chatproject import contrib, databases, logs
+from chatproject import contrib, databases, logs, redis_clients
 from chatproject.env import BASE_DIR, ENV
 
 SECRET_KEY = ENV.secret_key
@@ -89,28 +89,22 @@ DATABASE_ROUTERS = ["chatproject.db.freezing.WriteGuard"]
 
 CHANNEL_LAYERS: dict[str, dict[str, Any]]
 CACHES: dict[str, dict[str, Any]]
-if ENV.redis_urls:
+if ENV.redis:
     CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "realtime.layer.PipelinedLayer",
             "CONFIG": {
-                # redis-py 8 gives sockets a timeout that ends an idle subscription; None keeps it.
-                "hosts": [{"address": url, "socket_timeout": None} for url in ENV.redis_urls],
-                "prefix": "parley",
+                "hosts": [redis_clients.layer_host(server) for server in ENV.redis],
+                "prefix": ENV.redis_prefix,
                 "symmetric_encryption_keys": [ENV.secret_key],
             },
         }
     }
     CACHES = {
         "default": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
-            "LOCATION": ENV.redis_urls[0],  # to Django, more would be replicas of the first
-            "KEY_PREFIX": "parley",
-            "OPTIONS": {
-                "socket_timeout": 2,
-                "socket_connect_timeout": 2,
-                "serializer": "chatproject.caches.JsonSerializer",
-            },
+            "BACKEND": "chatproject.caches.SharedCache",
+            "LOCATION": ENV.redis,
+            "KEY_PREFIX": f"{ENV.redis_prefix}:cache",
         }
     }
 else:
@@ -160,7 +154,8 @@ SIMPLE_JWT = {
 }
 PARLEY_REFRESH_LIFETIME = timedelta(days=30)
 PARLEY_PRESENCE_TTL = timedelta(seconds=40)
-PARLEY_REDIS_URLS = ENV.redis_urls
+PARLEY_REDIS = ENV.redis
+PARLEY_REDIS_PREFIX = ENV.redis_prefix
 PARLEY_TRUSTED_PROXIES = ENV.trusted_proxies
 PARLEY_MASTER_KEYS = ENV.master_keys
 PARLEY_RATES: dict[str, str] = {}

@@ -13,7 +13,7 @@ from structlog.contextvars import bound_contextvars
 
 from chatproject.errors import DomainError, InternalError, failure_of
 from chatproject.ids import uuid7
-from chatproject.limits import Rule
+from chatproject.limits import Rule, spend
 from realtime import frames
 from realtime.batcher import Result
 from realtime.commands import COMMANDS, draft_of
@@ -49,13 +49,13 @@ async def handle(
         frame = read(text)
         frame_id, event = frame.id, frame.event
         if event == SEND:
-            await _send_message(engine, socket, frame, started)
+            _send_message(engine, socket, frame, started)
             return
         command = COMMANDS.get(event)
         if command is None:
             raise frames.UnknownEvent
         data = frames.parse_data(command.data, frame.data)
-        await engine.spend(command.rule, socket.user_id)
+        spend(command.rule, socket.user_id)
         answer = await command.run(engine, socket, data)
     except frames.BadFrame as error:
         _fail(socket, error.frame_id, error, event="", started=started)
@@ -75,8 +75,6 @@ def handle_at_once(engine: Engine, socket: Socket, text: str) -> bool:
     """
     if socket.busy or socket.pending_sends >= PENDING_SENDS or socket.closing is not None or SEND not in text[:_HEAD]:
         return False
-    if engine.limits_are_far:
-        return False
     started = time.perf_counter()
     try:
         frame = frames.parse(text)
@@ -86,16 +84,16 @@ def handle_at_once(engine: Engine, socket: Socket, text: str) -> bool:
     except DomainError:  # nothing has happened yet: `handle` says what is wrong with it
         return False
     try:
-        engine.spend_here(Rule.SEND, socket.user_id)
+        spend(Rule.SEND, socket.user_id)
         _submit(engine, socket, frame.id, draft, started)
     except DomainError as error:
         _fail(socket, frame.id, error, event=SEND, started=started)
     return True
 
 
-async def _send_message(engine: Engine, socket: Socket, frame: frames.ClientFrame, started: float) -> None:
+def _send_message(engine: Engine, socket: Socket, frame: frames.ClientFrame, started: float) -> None:
     draft = draft_of(socket, frames.parse_data(frames.SendMessage, frame.data))
-    await engine.spend(Rule.SEND, socket.user_id)
+    spend(Rule.SEND, socket.user_id)
     _submit(engine, socket, frame.id, draft, started)
 
 

@@ -34,6 +34,7 @@ from realtime import reminders
 from realtime.batcher import Batcher, Result
 from realtime.bus import Bus
 from realtime.catalogue import Told
+from realtime.exchange import EXCHANGE_SECONDS, Exchange
 from realtime.farewell import send_away
 from realtime.folding import LogFolder
 from realtime.frames import event_frame
@@ -101,6 +102,7 @@ class Engine:
         self._look_is_due = False
         set_publisher(publisher_to(self._deliver_soon))
         set_writer(self.submit_from_thread)
+        self.exchange = Exchange(limits.tally, settings.PARLEY_REDIS)
         self.bus.start()
         self._tasks: set[asyncio.Task[None]] = set()
         self.background(self._check_leases())
@@ -110,6 +112,8 @@ class Engine:
         self._every(db.freezing.LOOK_SECONDS, self._look_whether_frozen)
         self._folder = LogFolder()
         self._folder.start()
+        if settings.PARLEY_REDIS:
+            self._every(EXCHANGE_SECONDS, self.exchange.run)
 
     async def stop(self) -> None:
         """Finish what is under way, send every socket away and give everything back."""
@@ -128,6 +132,7 @@ class Engine:
         await self.presence.stop()
         await self.bus.stop()
         await self.leases.close()
+        await self.exchange.close()
         for executor, threads in ((self._writer, 1), (self._readers, READERS)):
             close = functools.partial(_close_connections, threading.Barrier(threads))
             await asyncio.gather(*(self.loop.run_in_executor(executor, close) for _ in range(threads)))
@@ -149,23 +154,6 @@ class Engine:
         context = contextvars.copy_context()
         call = functools.partial(context.run, _guarded, function, *args, **kwargs)
         return self.loop.run_in_executor(self._readers, call)
-
-    @property
-    def limits_are_far(self) -> bool:
-        """Whether counting towards a limit has to wait for Redis."""
-        return bool(settings.RATELIMIT_ENABLE and settings.PARLEY_REDIS_URLS)
-
-    async def spend(self, rule: limits.Rule, subject: object) -> None:
-        """Count one call towards a limit; counters in Redis are asked from a thread. Raises `RateLimited`."""
-        if self.limits_are_far:
-            await self.in_database(limits.spend, rule, subject)
-        else:
-            self.spend_here(rule, subject)
-
-    def spend_here(self, rule: limits.Rule, subject: object) -> None:
-        """Count one call towards a limit in this process's memory. Raises `RateLimited`."""
-        if settings.RATELIMIT_ENABLE:
-            limits.spend(rule, subject)
 
     def submit_from_thread(self, draft: Draft) -> Stored:
         """Store a draft of the REST door through the batcher. Raises its `DomainError`; called in a worker thread."""

@@ -18,7 +18,7 @@ from django.http.request import split_domain_port, validate_host
 from accounts.selectors import authenticate_access_token
 from chatproject.addresses import client_address
 from chatproject.errors import DomainError
-from chatproject.limits import RateLimited, Rule
+from chatproject.limits import RateLimited, Rule, spend
 from realtime.engine import Engine
 from realtime.sockets import CloseCode
 
@@ -62,7 +62,7 @@ class TokenHandshake:
         if token is None:
             return _refused(scope, CloseCode.UNAUTHENTICATED, "not_authenticated")
         try:
-            await self.engine.spend(Rule.SOCKET, scope["address"])
+            spend(Rule.SOCKET, scope["address"])
             scope["principal"] = await self.engine.in_database(authenticate_access_token, token=token)
         except RateLimited as error:
             return _refused(scope, CloseCode.FLOOD, error.code)

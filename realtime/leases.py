@@ -8,22 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from hashlib import blake2b
-from typing import Any, Protocol
+from collections.abc import Collection, Iterable, Sequence
+from operator import attrgetter
+from typing import Protocol
 from uuid import UUID
-from zlib import crc32
 
 import msgspec
 from django.conf import settings
-from redis import asyncio as redis_asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as NotConnected
 
-CHUNK = 500
-"""People of one script: Redis does nothing else meanwhile, which takes some 3 ms."""
+from chatproject import redis_clients
+from chatproject.redis_keys import Group, Keys
+from chatproject.redis_url import RedisServer
 
 CHOICE = "choice"
 """The holder of the lease that a choice by REST takes for somebody without a socket; no process has this name."""
@@ -116,90 +111,75 @@ class MemoryLeases:
 class RedisLeases:
     """Leases in Redis: a sorted set for each person, its members the holders, scored by their end on Redis's clock.
 
-    The processes' own clocks may differ, or jump, without anybody's lease being lost. With several Redis hosts each
-    person's set is on one of them. A script asks for many people of a host at once: by a pipeline of single commands
+    The processes' own clocks may differ, or jump, without anybody's lease being lost. With several Redis servers each
+    person's set is on one of them. A script asks for many people of a server at once: by a pipeline of single commands
     the same costs this process many times as much (docs/decisions/0011-directory-routing.md).
     """
 
-    def __init__(self, urls: Sequence[str]) -> None:
-        """`urls` are the Redis hosts, in the same order in every process."""
-        self._hosts: list[Any] = [
-            redis_asyncio.from_url(
-                url,
-                socket_timeout=2,
-                socket_connect_timeout=2,
-                retry=Retry(NoBackoff(), 1),  # a connection from before a restart of Redis fails once
-                retry_on_error=[NotConnected],
-            )
-            for url in urls
-        ]
+    def __init__(self, servers: Sequence[RedisServer]) -> None:
+        """`servers` come in the same order in every process."""
+        self._servers = [redis_clients.async_client(server) for server in servers]
+        self._keys = Keys("presence", servers)
+        self._marks = Keys("process", servers)
         self._longest = settings.PARLEY_PRESENCE_TTL.total_seconds() + 1
-        self._secret = blake2b(settings.SECRET_KEY.encode(), person=b"parley.leases").digest()
-        self._renew = [host.register_script(_RENEW) for host in self._hosts]
-        self._holders = [host.register_script(_HOLDERS) for host in self._hosts]
+        self._renew = [server.register_script(_RENEW) for server in self._servers]
+        self._holders = [server.register_script(_HOLDERS) for server in self._servers]
 
     async def renew(self, user_ids: Collection[UUID], *, holder: str, ttl: float) -> None:
         """See `Leases`."""
-        for host, chunk in self._by_host(user_ids):
-            await self._renew[host](keys=[self._key(user_id) for user_id in chunk], args=[holder, ttl])
+        for group in self._keys.group(user_ids, _bytes):
+            await self._renew[group.server](keys=group.keys, args=[holder, ttl])
 
     async def release(self, user_ids: Collection[UUID], *, holder: str) -> None:
         """See `Leases`."""
-        for host, chunk in self._by_host(user_ids):
-            async with self._hosts[host].pipeline(transaction=False) as pipeline:
-                for user_id in chunk:
-                    pipeline.zrem(self._key(user_id), holder)
+        for group in self._keys.group(user_ids, _bytes):
+            async with self._servers[group.server].pipeline(transaction=False) as pipeline:
+                for key in group.keys:
+                    pipeline.zrem(key, holder)
                 await pipeline.execute()
 
     async def holders(self, user_ids: Collection[UUID]) -> dict[UUID, list[str]]:
         """See `Leases`."""
-        questions = [self._holders_of(host, chunk) for host, chunk in self._by_host(user_ids)]
+        await redis_clients.learn_nodes(self._servers)
+        questions = [self._holders_of(group) for group in self._keys.group(user_ids, _bytes)]
         # Most batches fit one script, and a task of its own would cost that one a third more.
         parts = [await questions[0]] if len(questions) == 1 else await asyncio.gather(*questions)
         return {user_id: held for part in parts for user_id, held in part}
 
-    async def _holders_of(self, host: int, user_ids: Sequence[UUID]) -> Iterable[tuple[UUID, list[str]]]:
-        answer = await self._holders[host](keys=[self._key(user_id) for user_id in user_ids], args=[self._longest])
-        return zip(user_ids, _decoder.decode(answer), strict=True)
+    async def _holders_of(self, group: Group[UUID]) -> Iterable[tuple[UUID, list[str]]]:
+        answer = await self._holders[group.server](keys=group.keys, args=[self._longest])
+        return zip(group.items, _decoder.decode(answer), strict=True)
 
     async def mark(self, *, holder: str, ttl: float) -> None:
         """See `Leases`."""
-        for host in self._hosts:
-            await host.set(_mark(holder), 1, px=int(ttl * 1000))
+        for server, keys in self._marks.everywhere(holder):
+            async with self._servers[server].pipeline(transaction=False) as pipeline:
+                for key in keys:
+                    pipeline.set(key, 1, px=int(ttl * 1000))
+                await pipeline.execute()
 
     async def is_marked(self, *, holder: str) -> bool:
         """See `Leases`."""
-        return all(await asyncio.gather(*(host.exists(_mark(holder)) for host in self._hosts)))
+        await redis_clients.learn_nodes(self._servers)
+        found = await asyncio.gather(*(self._are_there(*marks) for marks in self._marks.everywhere(holder)))
+        return all(found)
+
+    async def _are_there(self, server: int, keys: Sequence[bytes]) -> bool:
+        async with self._servers[server].pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.exists(key)
+            return all(await pipeline.execute())
 
     async def close(self) -> None:
         """See `Leases`."""
-        for host in self._hosts:
-            await host.aclose()
-
-    def _key(self, user_id: UUID) -> bytes:
-        """Return the name of somebody's set, which tells nobody whose it is: looking up tells who is written to."""
-        return b"parley:presence:%b" % blake2b(user_id.bytes, digest_size=16, key=self._secret).digest()
-
-    def _host_of(self, user_id: UUID) -> int:
-        return crc32(user_id.bytes) % len(self._hosts)
-
-    def _by_host(self, user_ids: Collection[UUID]) -> Iterator[tuple[int, Sequence[UUID]]]:
-        """Yield the people host by host, `CHUNK` at a time."""
-        by_host: dict[int, list[UUID]] = defaultdict(list)
-        for user_id in user_ids:
-            by_host[self._host_of(user_id)].append(user_id)
-        for host, held in by_host.items():
-            for start in range(0, len(held), CHUNK):
-                yield host, held[start : start + CHUNK]
+        for server in self._servers:
+            await server.aclose()
 
 
+_bytes = attrgetter("bytes")
 _decoder = msgspec.msgpack.Decoder(list[list[str]])
-
-
-def _mark(holder: str) -> str:
-    return f"parley:process:{holder}"
 
 
 def make_leases() -> MemoryLeases | RedisLeases:
     """Return the leases that fit the configuration: in Redis when there is one."""
-    return RedisLeases(settings.PARLEY_REDIS_URLS) if settings.PARLEY_REDIS_URLS else MemoryLeases()
+    return RedisLeases(settings.PARLEY_REDIS) if settings.PARLEY_REDIS else MemoryLeases()

@@ -19,7 +19,6 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.utils import timezone
-from redis.exceptions import RedisError
 
 from accounts import presence as shown
 from accounts import selectors as people
@@ -27,6 +26,7 @@ from accounts.models import Status
 from chatproject import db
 from chatproject.errors import log_failure
 from chatproject.events import publish
+from chatproject.redis_clients import AWAY
 from messaging.selectors import peer_ids_of
 from realtime.events import StatusChanged
 from realtime.leases import CHOICE, Leases
@@ -114,7 +114,7 @@ class Presence:
             if await self._leases.is_marked(holder=self._holder) and not was_away:
                 return False
             await self._renew(list(user_ids))
-        except RedisError as error:
+        except AWAY as error:
             self._note_away(error)
             return False
         self._redis_is_away = False
@@ -208,11 +208,11 @@ class Presence:
             return None
         try:
             return await call()
-        except RedisError as error:
+        except AWAY as error:
             self._note_away(error)
             return None
 
-    def _note_away(self, error: RedisError) -> None:
+    def _note_away(self, error: Exception) -> None:
         if not self._redis_is_away:
             log.warning("presence.redis_away", error=type(error).__name__)
         self._redis_is_away = True

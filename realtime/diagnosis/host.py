@@ -15,9 +15,10 @@ from typing import Any
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from chatproject import redis_clients
 from chatproject.env import ENV
+from chatproject.redis_url import RedisServer
 from realtime.diagnosis.findings import Finding, fail, ok, warn
-from realtime.diagnosis.stores import connect
 
 LITTLE_SPACE = 1024**3
 NO_SPACE = 100 * 1024**2
@@ -71,8 +72,8 @@ def database_clock() -> Iterator[Finding]:
 
 def redis_clock() -> Iterator[Finding]:
     """Compare this machine's clock with Redis'."""
-    for url in ENV.redis_urls:
-        yield from _compare("redis clock", functools.partial(_redis_time, url))
+    for server in ENV.redis:
+        yield from _compare("redis clock", functools.partial(_redis_time, server))
 
 
 def _compare(part: str, ask: Callable[[], float | None]) -> Iterator[Finding]:
@@ -101,10 +102,12 @@ def _database_time() -> float | None:
     return None
 
 
-def _redis_time(url: str) -> float:
-    with connect(url) as client:
-        seconds, microseconds = client.time()
-    return float(seconds) + float(microseconds) / 1_000_000
+def _redis_time(server: RedisServer) -> float:
+    """Return the server's clock in seconds of Unix time, in a Cluster that of the node which is furthest from ours."""
+    with redis_clients.client(server) as client:
+        told = redis_clients.ask_each(client, server, "TIME")
+    times = [float(seconds) + float(microseconds) / 1_000_000 for seconds, microseconds in told]
+    return max(times, key=lambda one: abs(one - time.time()))
 
 
 def _is_stepped() -> bool:

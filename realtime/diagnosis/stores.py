@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import redis
 from django.core.cache import cache
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS
 
+from chatproject import redis_clients
 from chatproject.env import ENV
 from chatproject.ids import uuid7
+from chatproject.redis_url import Kind, RedisServer
 from realtime import health
-from realtime.diagnosis.findings import Finding, fail, first_line, ok, place, warn
+from realtime.diagnosis.findings import Finding, fail, first_line, ok, warn
 
 OLDEST_REDIS = (6, 2)
 PATIENCE = 5.0
-
-
-def connect(url: str) -> redis.Redis:
-    """Return a client of one of the configured Redis hosts; it connects at the first command."""
-    return redis.Redis.from_url(url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE)
 
 
 def remedy_for(error: BaseException) -> str:
     """Return what to do about an error of Redis."""
     if isinstance(error, redis.AuthenticationError) or "NOAUTH" in str(error) or "WRONGPASS" in str(error):
         return "correct the password in REDIS_URL"
-    if isinstance(error, ValueError):
-        return "correct REDIS_URL: redis://:PASSWORD@HOST:6379/0, or rediss:// for TLS"
-    if isinstance(error, (redis.ConnectionError, redis.TimeoutError, OSError)):
+    if isinstance(error, redis.sentinel.MasterNotFoundError):
+        return "start the sentinels and their master, or correct the service's name in REDIS_URL"
+    if "cluster support disabled" in str(error):
+        return "write redis:// in REDIS_URL: it is no Cluster"
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "name the certificate authority in REDIS_URL: ?ssl_ca_certs=/its/file.pem"
+    if isinstance(error, redis_clients.AWAY):
         return "start Redis, or correct host and port in REDIS_URL"
     return "see the message of Redis"
 
@@ -36,25 +39,36 @@ def remedy_for(error: BaseException) -> str:
 def redis_server() -> Iterator[Finding]:
     """Ask each Redis who it is."""
     part = "redis"
-    if not ENV.redis_urls:
+    if not ENV.redis:
         if ENV.production:
             yield warn(part, "none: this process must be the only one", "set REDIS_URL to run more than one process")
         else:
             yield ok(part, "none: one process serves alone")
-    for url in ENV.redis_urls:
-        yield _redis_host(part, url)
+    for server in ENV.redis:
+        yield _server(part, server)
 
 
-def _redis_host(part: str, url: str) -> Finding:
+def _server(part: str, server: RedisServer) -> Finding:
     try:
-        with connect(url) as client:
-            about = client.info("server")
-    except Exception as error:  # noqa: BLE001  a wrong URL raises ValueError, a wrong host OSError
-        return fail(part, f"{place(url)} cannot be used: {first_line(error)}", remedy_for(error))
-    version = str(about.get("redis_version", "0"))
-    if tuple(int(number) for number in version.split(".")[:2]) < OLDEST_REDIS:
-        return warn(part, f"version {version} is old", "update to Redis 6.2 or newer")
-    return ok(part, f"version {version} at {place(url)}")
+        with redis_clients.client(server, seconds=PATIENCE) as client:
+            told = redis_clients.ask_each(client, server, "INFO", "server")
+            missing = _slots_of_nobody(client) if server.kind is Kind.CLUSTER else 0
+    except Exception as error:  # noqa: BLE001  whatever it is: that server is of no use
+        return fail(part, f"{server} cannot be used: {first_line(error)}", remedy_for(error))
+    if missing:
+        return fail(part, f"{server} has nobody for {missing} slots", "start the nodes that are away (CLUSTER NODES)")
+    oldest = min((str(about.get("redis_version", "0")) for about in told), key=_numbers)
+    if _numbers(oldest) < OLDEST_REDIS:
+        return warn(part, f"version {oldest} is old", "update to Redis 6.2 or newer")
+    return ok(part, f"version {oldest} at {server}")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in version.split(".")[:2])
+
+
+def _slots_of_nobody(client: Any) -> int:
+    return REDIS_CLUSTER_HASH_SLOTS - int(client.cluster_info()["cluster_slots_ok"])
 
 
 def channel_layer() -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from django.conf import settings
 
 from chatproject.addresses import client_address
 from chatproject.errors import DomainError
-from chatproject.limits import Rule
+from chatproject.limits import Rule, spend
 from realtime.engine import Engine
 from realtime.engine import engine as process_engine
 from realtime.frames import FRAME_BYTES
@@ -74,7 +74,7 @@ class Door:
             self.engine.background(self._server.watch())
         return self._server
 
-    async def knock(self, scope: Scope) -> tuple[Scope, str | None]:
+    def knock(self, scope: Scope) -> tuple[Scope, str | None]:
         """Return the scope with the client's address, and the connection that it names, or None for a new one.
 
         Raises `OriginNotAllowed`, `RateLimited` or `BadHandshake`.
@@ -90,7 +90,7 @@ class Door:
                 raise OriginNotAllowed
             sid = self._named(scope)
             if sid is None:
-                await self.engine.spend(Rule.SOCKET, address)
+                spend(Rule.SOCKET, address)
         except DomainError as error:
             log.info("socket.refused", code=error.code, address=address)
             raise

@@ -109,7 +109,7 @@ class PollingDoor:
             response["Allow"] = ", ".join(METHODS)
             return response
         try:
-            scope, sid = await self._door.knock(dict(request.scope))
+            scope, sid = self._door.knock(dict(request.scope))
             response = await self._exchange(request, scope, sid)
         except DomainError as error:
             response = as_json(error)

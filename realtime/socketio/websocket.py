@@ -85,7 +85,7 @@ class WebSocketDoor:
         """Serve one WebSocket."""
         clear_contextvars()
         try:
-            scope, sid = await self._door.knock(scope)
+            scope, sid = self._door.knock(scope)
             session = None if sid is None else self._door.server.sessions[sid]
             if session is not None and (session.connection.upgrading or session.connection.upgraded):
                 raise BadHandshake

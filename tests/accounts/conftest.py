@@ -14,6 +14,7 @@ from accounts import services
 from accounts.services import SignedIn
 from chatproject import events
 from chatproject.events import Event
+from chatproject.limits import tally
 
 PASSWORD = "correct horse battery staple"
 
@@ -30,8 +31,10 @@ def _cheap_and_clean(settings: Any, tmp_path: Path) -> Iterator[None]:
     settings.PASSWORD_HASHERS = ["tests.accounts.hashing.FastHasher"]
     settings.MEDIA_ROOT = tmp_path / "media"
     cache.clear()
+    tally.clear()
     yield
     cache.clear()
+    tally.clear()
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_production_is_strict_by_default(production: pytest.MonkeyPatch, tmp_pat
     assert found.allowed_hosts == ("chat.example.org", "chat.example.net")
     assert (found.https, found.rate_limits, found.log_format, found.log_level) == (True, True, "json", "INFO")
     assert found.sqlite_synchronous == "full"
-    assert (found.allowed_origins, found.trusted_proxies, found.database_url, found.redis_urls) == ((), 0, "", ())
+    assert (found.allowed_origins, found.trusted_proxies, found.database_url, found.redis) == ((), 0, "", ())
     assert found.data_dir == tmp_path.resolve()
 
 

@@ -16,10 +16,10 @@ import psycopg
 import pytest
 
 from tests.conftest import DaphneFactory
-from tests.stores.postgres import Postgres
 from tests.live.clients import PASSWORD, Account, Talker, register
 from tests.live.server import ROOT, Daphne
 from tests.live.test_mongodb import mongodb  # noqa: F401  a fixture
+from tests.stores.postgres import Postgres
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(300)]
 

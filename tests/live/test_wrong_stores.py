@@ -19,9 +19,9 @@ import psycopg
 import pymongo
 import pytest
 
-from tests.stores.postgres import Postgres, postgres
 from tests.live.clients import log_lines, register
 from tests.live.server import LOOPBACK, ROOT, Daphne, Process, free_port, make_daphne, make_redis
+from tests.stores.postgres import Postgres, postgres
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 

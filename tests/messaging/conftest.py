@@ -17,6 +17,7 @@ from accounts import services as accounts
 from accounts.models import User
 from chatproject import events
 from chatproject.events import Event
+from chatproject.limits import tally
 from messaging import keys, services
 from messaging.drafts import Draft
 from messaging.models import Chat, Membership, Message
@@ -86,9 +87,11 @@ def _cheap_and_clean(settings: Any, tmp_path: Path) -> Iterator[None]:
     settings.PASSWORD_HASHERS = ["tests.accounts.hashing.FastHasher"]
     settings.MEDIA_ROOT = tmp_path / "media"
     cache.clear()
+    tally.clear()
     keys.forget()
     yield
     cache.clear()
+    tally.clear()
 
 
 @pytest.fixture

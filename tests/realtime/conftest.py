@@ -17,6 +17,7 @@ from accounts import sessions, tokens
 from accounts.models import User
 from accounts.sessions import UNKNOWN_DEVICE
 from chatproject.ids import uuid7
+from chatproject.limits import tally
 from messaging import services
 from messaging.models import Chat
 from realtime import engine as engine_module
@@ -42,6 +43,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let people be gone soon after their last socket, and forget the rate limits' counters."""
     monkeypatch.setattr(presence, "RELOAD_GRACE", 0.05)
     cache.clear()
+    tally.clear()
 
 
 @pytest.fixture

@@ -18,6 +18,8 @@ from channels.layers import InMemoryChannelLayer, channel_layers
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from chatproject.ids import uuid7
+from chatproject.redis_clients import layer_host
+from chatproject.redis_url import parse
 from realtime import bus as bus_module
 from realtime import streams
 from realtime.bus import GROUP, Bus
@@ -97,9 +99,9 @@ async def end() -> AsyncIterator[Callable[..., End]]:
 
     def make(server: Redis | None = None, *, layer: Any = None, key: str = KEY) -> End:
         if server is not None:
-            hosts = [{"address": server.url, "socket_timeout": None}]
+            hosts = [layer_host(one) for one in parse(server.url)]
             layer = PipelinedLayer(hosts=hosts, prefix="parley", symmetric_encryption_keys=[key])
-        made = End(layer or InMemoryChannelLayer(), RedisLeases([server.url]) if server else in_memory)
+        made = End(layer or InMemoryChannelLayer(), RedisLeases(parse(server.url)) if server else in_memory)
         made.bus.start()
         ends.append(made)
         return made
@@ -379,7 +381,7 @@ async def test_leases_that_cannot_be_asked(
     one, other = end(redis_server), end(redis_server)
     await one.meets(other)
     asked = one.leases
-    one.bus._leases = RedisLeases(["redis://127.0.0.1:1/0"])
+    one.bus._leases = RedisLeases(parse("redis://127.0.0.1:1/0"))
 
     with structlog.testing.capture_logs() as logs:
         for number in range(3):
@@ -417,7 +419,7 @@ async def test_leases_that_hang(end: Callable[..., End], redis_server: Redis, ow
 
     one, other = end(redis_server), end(redis_server)
     await one.meets(other)
-    one.bus._leases = hanging = RedisLeases([own_redis.url])
+    one.bus._leases = hanging = RedisLeases(parse(own_redis.url))
     await hanging.holders([ADA])
     own_redis.send(signal.SIGSTOP)
 

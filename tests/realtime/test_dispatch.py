@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +12,6 @@ import structlog
 from django.db import OperationalError
 
 from accounts import services as accounts
-from chatproject import limits
 from chatproject.errors import DomainError
 from chatproject.ids import uuid7
 from messaging.models import Chat, Message
@@ -187,27 +185,6 @@ async def test_limits_can_be_off(connect: Connect, ada: Person, settings: Any) -
         await client.ok("ping")
 
 
-async def test_limits_are_counted_in_redis_from_a_thread(
-    live: Engine, connect: Connect, ada: Person, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The event loop never waits for Redis."""
-    client = await connect(ada)
-    settings.PARLEY_REDIS_URLS = ("redis://the-cache-of-this-test-is-in-memory",)
-    settings.PARLEY_RATES = {"COMMAND": "1/m"}
-    threads: list[str] = []
-    spend = limits.spend
-
-    def noting_spend(rule: limits.Rule, subject: object) -> None:
-        threads.append(threading.current_thread().name)
-        spend(rule, subject)
-
-    monkeypatch.setattr(limits, "spend", noting_spend)
-
-    await client.ok("ping")
-    assert await client.refused("ping") == "rate_limited"
-    assert [name.startswith("parley-reader") for name in threads] == [True, True]
-
-
 async def test_names_of_events_in_the_log(connect: Connect, ada: Person) -> None:
     """What is no event of ours could be anything, a password for one, so it is not repeated."""
     client = await connect(ada)
@@ -367,15 +344,6 @@ async def test_a_message_waits_its_turn(
         setattr(socket, name, value)
 
     assert not handle_at_once(live, socket, sending(chat))
-
-
-async def test_a_message_is_not_taken_where_its_limit_is_far(
-    live: Engine, spot: tuple[Socket, list[dict[str, Any]]], chat: Chat, settings: Any
-) -> None:
-    """The event loop never waits for Redis."""
-    settings.PARLEY_REDIS_URLS = ("redis://127.0.0.1:1/0",)
-
-    assert not handle_at_once(live, spot[0], sending(chat))
 
 
 async def test_a_message_above_its_limit_is_refused_on_the_spot(

@@ -11,6 +11,8 @@ import pytest
 from channels.layers import InMemoryChannelLayer
 from redis.exceptions import RedisError
 
+from chatproject.redis_clients import layer_host
+from chatproject.redis_url import parse
 from realtime.layer import PipelinedLayer, send_each
 from tests.live.server import Redis, make_redis
 
@@ -27,7 +29,7 @@ async def layer(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     with make_redis(tmp_path) as second:
         second.start()
         urls = [server.url, second.url][: 1 + (request.param == "two hosts")]
-        layer = PipelinedLayer(hosts=[{"address": url, "socket_timeout": None} for url in urls])
+        layer = PipelinedLayer(hosts=[layer_host(one) for one in parse(",".join(urls))])
         yield layer
         await layer.flush()
 
@@ -52,7 +54,7 @@ async def test_each_group_gets_its_message(layer: Any) -> None:
 
 async def test_a_redis_that_is_away() -> None:
     """It is told, so that the bus takes note."""
-    layer = PipelinedLayer(hosts=["redis://127.0.0.1:1/0"])
+    layer = PipelinedLayer(hosts=[layer_host(one) for one in parse("redis://127.0.0.1:1/0")])
 
     with pytest.raises(RedisError):
         await send_each(layer, {group: {"type": "test"} for group in GROUPS})

@@ -14,7 +14,9 @@ import redis as redis_client
 import time_machine
 
 from chatproject.ids import uuid7
-from realtime.leases import CHUNK, Leases, MemoryLeases, RedisLeases, make_leases
+from chatproject.redis_keys import CHUNK
+from chatproject.redis_url import parse
+from realtime.leases import Leases, MemoryLeases, RedisLeases, make_leases
 from tests.live.server import Redis, make_redis
 
 ADA, BOB = uuid7(), uuid7()
@@ -34,7 +36,7 @@ async def leases(request: pytest.FixtureRequest) -> AsyncIterator[Leases]:
     server: Redis = request.getfixturevalue("redis_server")
     with redis_client.Redis.from_url(server.url) as client:
         client.flushall()
-    stored = RedisLeases([server.url])
+    stored = RedisLeases(parse(server.url))
     yield stored
     await stored.close()
 
@@ -93,7 +95,7 @@ async def test_a_process_with_a_wrong_clock(leases: Leases) -> None:
 
 async def test_a_redis_whose_clock_was_set_back(redis_server: Redis) -> None:
     """A dead process's lease that would now hold for an hour holds nobody."""
-    leases = RedisLeases([redis_server.url])
+    leases = RedisLeases(parse(redis_server.url))
     with redis_client.Redis.from_url(redis_server.url) as client:
         client.flushall()
         await leases.renew([ADA, BOB], holder="alive", ttl=30)
@@ -108,7 +110,7 @@ async def test_a_redis_whose_clock_was_set_back(redis_server: Redis) -> None:
 
 async def test_redis_keeps_nothing_of_the_gone(redis_server: Redis) -> None:
     """Ended leases of dead processes go with the next renewal, and the rest expires by itself."""
-    leases = RedisLeases([redis_server.url])
+    leases = RedisLeases(parse(redis_server.url))
     with redis_client.Redis.from_url(redis_server.url) as client:
         client.flushall()
         await leases.renew([ADA], holder="dead", ttl=0.05)
@@ -152,7 +154,7 @@ async def test_several_redis_hosts(redis_server: Redis, tmp_path: Path) -> None:
     """Each holds its share of the people; a mark that one of them has lost is gone."""
     with make_redis(tmp_path) as second:
         second.start()
-        leases = RedisLeases([redis_server.url, second.url])
+        leases = RedisLeases(parse(f"{redis_server.url},{second.url}"))
         people = [uuid7() for _ in range(200)]
         with redis_client.Redis.from_url(redis_server.url) as client, redis_client.Redis.from_url(second.url) as other:
             client.flushall()
@@ -171,7 +173,7 @@ async def test_several_redis_hosts(redis_server: Redis, tmp_path: Path) -> None:
 
 async def test_redis_does_not_learn_whose_leases_it_keeps(redis_server: Redis) -> None:
     """Who is looked up is who is written to."""
-    leases = RedisLeases([redis_server.url])
+    leases = RedisLeases(parse(redis_server.url))
     with redis_client.Redis.from_url(redis_server.url) as client:
         client.flushall()
         await leases.renew([ADA], holder="one", ttl=30)
@@ -187,7 +189,7 @@ async def test_a_redis_that_was_restarted_is_asked_again(tmp_path: Path) -> None
     """The connection from before costs no failure."""
     with make_redis(tmp_path) as server:
         server.start()
-        leases = RedisLeases([server.url])
+        leases = RedisLeases(parse(server.url))
         await leases.renew([ADA], holder="one", ttl=30)
 
         server.kill()
@@ -200,6 +202,6 @@ async def test_a_redis_that_was_restarted_is_asked_again(tmp_path: Path) -> None
 def test_the_configuration_decides(settings: Any) -> None:
     """With a Redis there may be several processes."""
     assert isinstance(make_leases(), MemoryLeases)
-    settings.PARLEY_REDIS_URLS = ("redis://127.0.0.1:1/0", "redis://127.0.0.1:2/0")
+    settings.PARLEY_REDIS = parse("redis://127.0.0.1:1/0,redis://127.0.0.1:2/0")
 
     assert isinstance(make_leases(), RedisLeases)

@@ -17,6 +17,7 @@ from django.utils import timezone
 from accounts import services as accounts
 from accounts.models import Status, User
 from chatproject.ids import uuid7
+from chatproject.redis_url import parse
 from messaging import services
 from messaging.models import Chat
 from realtime import presence as presence_module
@@ -326,7 +327,7 @@ class Process:
 
     def __init__(self, server: Redis, in_database: Callable[..., Awaitable[Any]]) -> None:
         self.people: set[Any] = set()
-        self.leases = RedisLeases([server.url])
+        self.leases = RedisLeases(parse(server.url))
         self.presence = Presence(
             process=uuid7().hex, leases=self.leases, in_database=in_database, is_here=self.people.__contains__
         )
@@ -426,7 +427,7 @@ async def test_leases_that_redis_has_lost(processes: tuple[Process, Process], ad
 async def test_who_came_while_redis_was_away(live: Engine, ada: Person, tmp_path: Path) -> None:
     """Nobody waits for it twice; once it is back, its people have their leases, and what they missed is looked for."""
     with make_redis(tmp_path) as server:
-        leases = RedisLeases([server.url])
+        leases = RedisLeases(parse(server.url))
         presence = Presence(process="one", leases=leases, in_database=live.in_database, is_here=lambda _: True)
         await presence.connected(ada.id, first=True)
         assert not await presence.restore([ada.id])
@@ -441,7 +442,7 @@ async def test_who_came_while_redis_was_away(live: Engine, ada: Person, tmp_path
 
 async def test_a_redis_that_is_away_is_logged_once(live: Engine, ada: Person) -> None:
     """However often it is asked meanwhile."""
-    leases = RedisLeases(["redis://127.0.0.1:1/0"])
+    leases = RedisLeases(parse("redis://127.0.0.1:1/0"))
     alone = Presence(process="alone", leases=leases, in_database=live.in_database, is_here=lambda _: True)
 
     with structlog.testing.capture_logs() as logs:
@@ -453,7 +454,7 @@ async def test_a_redis_that_is_away_is_logged_once(live: Engine, ada: Person) ->
 
 async def test_presence_without_redis(live: Engine, ada: Person) -> None:
     """Coming, choosing, going and beating work by the database alone."""
-    leases = RedisLeases(["redis://127.0.0.1:1/0"])
+    leases = RedisLeases(parse("redis://127.0.0.1:1/0"))
     alone = Presence(process="alone", leases=leases, in_database=live.in_database, is_here=lambda _: here)
     here = True
     await alone.connected(ada.id, first=True)
@@ -493,7 +494,7 @@ async def test_a_new_peer_is_told_from_then_on(
 
 async def test_a_redis_that_is_away_is_asked_once_in_a_while(live: Engine, ada: Person, bob: Person) -> None:
     """Where it hangs each question costs a time-out, for which people's first sockets wait."""
-    leases = RedisLeases([f"redis://127.0.0.1:{free_port()}/0"])
+    leases = RedisLeases(parse(f"redis://127.0.0.1:{free_port()}/0"))
     presence = Presence(process="here", leases=leases, in_database=live.in_database, is_here=lambda _: True)
 
     with structlog.testing.capture_logs() as logs:
