@@ -181,7 +181,7 @@ def test_secret_files_start_a_production_server(tmp_path: Path) -> None:
         for name, value in SERVICES["parley"]["environment"].items()
     }
     environment |= {"PARLEY_ALLOWED_HOSTS": "chat.example.org", "PARLEY_DATA_DIR": str(tmp_path)}
-    show = "from chatproject.env import ENV; print(ENV.database_url, *ENV.redis_urls)"
+    show = "from chatproject.env import ENV; print(ENV.database_url, *ENV.redis[0].login.values())"
 
     done = subprocess.run(
         [sys.executable, "-c", show],
