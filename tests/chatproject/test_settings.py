@@ -143,7 +143,8 @@ def test_two_processes_count_together(tmp_path: Path, daphne: Callable[..., Daph
 
         def sign_in(server: Daphne, address: str) -> httpx.Response:
             headers = {"X-Forwarded-For": f"6.6.6.6, {address}"}
-            return httpx.post(f"{server.url}/auth/login", json=CREDENTIALS, headers=headers, timeout=60)
+            body = {**CREDENTIALS, "username": f"nobody.{address}"}  # an account has a limit of its own
+            return httpx.post(f"{server.url}/auth/login", json=body, headers=headers, timeout=60)
 
         def allowed(address: str) -> int:
             """Return how often an address may try, at either process in turn."""

@@ -397,7 +397,7 @@ class SlowLeases(RedisLeases):
 
 async def test_a_second_socket_waits_for_the_first_ones_lease(live: Engine, redis_server: Redis, ada: Person) -> None:
     """Both are told where their chats stand after that, so what is sent from then on must find their process."""
-    leases = SlowLeases([redis_server.url])
+    leases = SlowLeases(parse(redis_server.url))
     presence = Presence(process="one", leases=leases, in_database=live.in_database, is_here=lambda _: True)
 
     first = asyncio.ensure_future(presence.connected(ada.id, first=True))
