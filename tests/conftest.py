@@ -68,6 +68,7 @@ def store() -> Store:
 def migrated(tmp_path_factory: pytest.TempPathFactory, store: Store) -> Iterator[Path]:
     """The installation that others get their database from: migrating takes seconds, copying few."""
     directory = tmp_path_factory.mktemp("migrated")
+    store.create(directory / "data")
     yield _migrated(directory, **store.environment(directory / "data"))
     store.drop(directory / "data")
 
@@ -120,8 +121,10 @@ def _factory(stack: ExitStack, directory: Path, store: Store, migrated: Path) ->
         server = stack.enter_context(make_daphne(directory, data_dir=data_dir, **options))
         if migrate and server.environment.get("DATABASE_URL") != store.environment(data_dir).get("DATABASE_URL"):
             server.manage("migrate", "--verbosity", "0")
-        elif migrate and first:
+        elif first and migrate:
             store.copy(migrated, data_dir)
+        elif first:
+            store.create(data_dir)
         if started:
             server.start()
         return server

@@ -34,6 +34,9 @@ class Store(Protocol):
     def environment(self, data_dir: Path) -> dict[str, str]:
         """Return what tells a server that keeps its files in this directory about its database."""
 
+    def create(self, data_dir: Path) -> None:
+        """Give an installation an empty database, where none comes into being by itself."""
+
     def copy(self, source: Path, target: Path) -> None:
         """Give one installation a copy of another one's database, which nobody uses meanwhile."""
 
@@ -49,6 +52,9 @@ class SQLite:
     def environment(self, data_dir: Path) -> dict[str, str]:
         """Return nothing: without a URL there is SQLite."""
         return {}
+
+    def create(self, data_dir: Path) -> None:
+        """Do nothing: whoever connects makes the file."""
 
     def copy(self, source: Path, target: Path) -> None:
         """Copy the file."""
@@ -79,6 +85,10 @@ class PostgreSQL(_Server):
 
     name = "postgres"
 
+    def create(self, data_dir: Path) -> None:
+        """Create it."""
+        self._execute(f'CREATE DATABASE "{self.database(data_dir)}"')
+
     def copy(self, source: Path, target: Path) -> None:
         """Let the server copy its files."""
         self._execute(f'CREATE DATABASE "{self.database(target)}" TEMPLATE "{self.database(source)}"')
@@ -96,6 +106,9 @@ class MongoDB(_Server):
     """A database on the server, copied collection by collection."""
 
     name = "mongodb"
+
+    def create(self, data_dir: Path) -> None:
+        """Do nothing: whoever writes makes it."""
 
     def copy(self, source: Path, target: Path) -> None:
         """Copy documents and indexes."""
