@@ -9,6 +9,8 @@ PARLEY_DATA_DIR ?= var
 # The first Python that is new enough; `make run PYTHON=/path/to/python3` chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c $(NEW_ENOUGH) 2>/dev/null && echo $$p && break; done)
 PYTEST_ARGS ?=
+# One more than there are cores: a third of the tests wait for servers, timers and browsers.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 BENCH_ARGS ?=
 
 NEW_ENOUGH := 'import sys; sys.exit(sys.version_info < (3, 11))'
@@ -84,11 +86,11 @@ test-web: web/node_modules/.package-lock.json ## Test the web client
 	cd web && npm run typecheck && npm run lint && npm test
 
 test-python: .venv/installed-dev web tests/live/socketio/node_modules/.package-lock.json ## Test the server, end to end and in a browser too
-	$(BIN)/pytest -n auto --dist loadfile --cov $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --cov $(PYTEST_ARGS)
 
 STORES ?= sqlite mongodb postgres
 test-stores: .venv/installed-dev web tests/live/socketio/node_modules/.package-lock.json ## Test what touches a database on SQLite, MongoDB and PostgreSQL
-	@for store in $(STORES); do TEST_STORE=$$store $(BIN)/pytest -n auto --dist loadfile $(PYTEST_ARGS) || exit 1; done
+	@for store in $(STORES); do TEST_STORE=$$store $(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) || exit 1; done
 
 bench: .venv/installed-bench ## Compare Parley with its peers and write bench/report.md (BENCH_ARGS=--quick for a look)
 	$(BIN)/python -m bench.run $(BENCH_ARGS)
