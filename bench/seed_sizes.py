@@ -1,9 +1,10 @@
 """Brings a benchmark's Parley database to a size: one long chat and many short ones, all of one person.
 
-Run in the server's environment: `python -m bench.seed_sizes --size 10000 --chats 1000`; again with a larger size it adds
-what is missing. The long chat gets `size` messages, the others a tenth of that together and one each at the least. The
-others wrote them all. The person has read everything but the last message of each short chat, and is `AWAY` messages
-behind in the long one. Prints the person and the one they share the long chat with, and the chats, the long one first.
+Run in the server's environment: `python -m bench.seed_sizes --size 10000 --chats 1000 --away 5000`; again with a larger
+size it adds what is missing. The long chat gets `size` messages, the others a tenth of that together and one each at
+the least. The others wrote them all. The person has read everything but the last message of each short chat, and is
+`away` messages behind in the long one. Prints the person and the one they share the long chat with, and the chats, the
+long one first.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from messaging.services import direct
 if TYPE_CHECKING:
     from accounts.models import User
 
-AWAY = 10_000
 SHARE = 10
 
 
@@ -41,7 +41,7 @@ def installation(chats: int) -> tuple[User, list[User], list[UUID]]:
     return person, others, [found[direct.direct_key(person.id, other.id)] for other in others]
 
 
-def grow(person: User, others: list[User], chats: list[UUID], size: int) -> None:
+def grow(person: User, others: list[User], chats: list[UUID], size: int, away: int) -> None:
     short = max(1, size // SHARE // (len(chats) - 1))
     wanted = {chat_id: size if place == 0 else short for place, chat_id in enumerate(chats)}
     there = dict(Chat.objects.filter(id__in=chats).values_list("id", "counter"))
@@ -55,7 +55,7 @@ def grow(person: User, others: list[User], chats: list[UUID], size: int) -> None
     own = dict(Membership.objects.filter(user=person).values_list("chat_id", "id"))
     with db.atomic():
         db.update_each(Chat, ("counter", "last_seq"), [(chat_id, top, top) for chat_id, top in tops.items()])
-        marks = [(own[chat], max(0, top - (AWAY if chat == chats[0] else 1))) for chat, top in tops.items()]
+        marks = [(own[chat], max(0, top - (away if chat == chats[0] else 1))) for chat, top in tops.items()]
         db.update_each(Membership, ("delivered_seq", "read_seq"), [(key, mark, mark) for key, mark in marks])
 
 
@@ -63,9 +63,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--size", type=int, required=True, help="messages of the long chat")
     parser.add_argument("--chats", type=int, required=True, help="how many short chats there are")
+    parser.add_argument("--away", type=int, required=True, help="how many messages of the long chat are unread")
     arguments = parser.parse_args()
     person, others, chats = installation(arguments.chats)
-    grow(person, others, chats, arguments.size)
+    grow(person, others, chats, arguments.size, arguments.away)
     json.dump({"accounts": open_sessions([person, others[0]]), "chats": [str(one) for one in chats]}, sys.stdout)
 
 

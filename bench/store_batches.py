@@ -33,7 +33,9 @@ def main() -> None:
     arguments = parser.parse_args()
     long, *short = arguments.chats
     # The later of two members: chats of one person have that person in common.
-    senders = dict(Membership.objects.filter(chat_id__in=arguments.chats).order_by("id").values_list("chat_id", "user_id"))
+    senders = dict(
+        Membership.objects.filter(chat_id__in=arguments.chats).order_by("id").values_list("chat_id", "user_id")
+    )
     others = cycle(short)
     taken = []
     for number in range(WARMUP + arguments.count):

@@ -98,7 +98,7 @@ class Stack(ABC):
     def __exit__(self, *_: object) -> None:
         self._running.close()
 
-    def discard(self) -> None:
+    def discard(self) -> None:  # noqa: B027  most keep nothing there
         """Remove what the stack keeps outside of its directory; it runs no more."""
 
 

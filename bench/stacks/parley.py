@@ -66,9 +66,10 @@ class Parley(Stack):
             self.database.make(self.server)
             return seed([*command, "--group"] if group else command, self.server.environment)
 
-    def grow(self, size: int, *, chats: int) -> People:
+    def grow(self, size: int, *, chats: int, away: int) -> People:
         """Bring the installation to a size, from an empty database or a smaller size (see `bench.seed_sizes`)."""
         command = [sys.executable, "-m", "bench.seed_sizes", "--size", str(size), "--chats", str(chats)]
+        command += ["--away", str(away)]
         with self.database.running():
             if not self._made:
                 self.database.make(self.server)
