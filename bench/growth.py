@@ -12,8 +12,8 @@ OPERATIONS = {
     "newest": "the newest page of 50",
     "deep": "a page of 50 deep in the past",
     "inbox": "`GET /chat`, first page",
-    "pages": "resync by REST, 10,000 missed",
-    "socket": "resync by socket, 10,000 missed",
+    "pages": "resync by REST",
+    "socket": "resync by socket",
 }
 """By the name that a record gives its latencies."""
 

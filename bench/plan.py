@@ -24,6 +24,8 @@ class Plan:
     """Whether Parley is measured on its three stores as well."""
     sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     """Messages of the long chat (see `bench.seed_sizes`)."""
+    stand_in_sizes: tuple[int, ...] = (1_000, 10_000)
+    """The same on the MongoDB-wire test server, where a page takes longer the longer the chat is."""
     missed: int = 10_000
 
     people: int = 1000
@@ -41,17 +43,20 @@ class Plan:
     storm_missed: int = 5
     store_loads: tuple[tuple[int, int], ...] = ((100, 1), (100, 4))
     store_people: int = 100
-    test_server_limit: int = 100_000
-    """The largest size on the MongoDB-wire test server, which is slow."""
     short_chats: int = 1_000
     request_rounds: int = 60
     resync_rounds: int = 7
+    size_seconds: float = 20
+    """After this no other round of requests or of resync begins at a size."""
     batches: int = 40
 
     def sizes_on(self, store: str) -> tuple[int, ...]:
         """Return the sizes to measure on a variant of the stores."""
-        on_test_server = store == "parley-mongodb" and not MongoDB.named
-        return tuple(size for size in self.sizes if not on_test_server or size <= self.test_server_limit)
+        return self.stand_in_sizes if store == "parley-mongodb" and not MongoDB.named else self.sizes
+
+    def missed_on(self, store: str) -> int:
+        """Return how many messages a client is behind, which is no more than there are at the smallest size."""
+        return min(self.missed, *self.sizes_on(store))
 
     def with_rounds(self, rounds: int) -> Plan:
         return replace(self, rounds=rounds)
@@ -59,7 +64,7 @@ class Plan:
 
 QUICK = Plan(
     rounds=1, loads=((100, 1), (100, 4), (1000, 1)), warmup=5, seconds=4, extras=False, stores=False,
-    sizes=(1_000, 4_000), missed=500, short_chats=100, request_rounds=20, resync_rounds=3, batches=10,
+    sizes=(1_000, 4_000), stand_in_sizes=(300, 1_000), short_chats=100, request_rounds=20, resync_rounds=3, batches=10,
 )  # fmt: skip
 FULL = Plan(
     rounds=3,

@@ -36,14 +36,20 @@ SIZES_INTRODUCTION = """\
 
 One person has a direct chat with each of {others:,} others. One of these chats, the long one, has as many messages as
 the column says; the {shortChats:,} others have a tenth of that together. The person has read all but the last message
-of each and is {missed:,} messages behind in the long one. Requests are made one at a time, and nobody else is there.
+of each and is some thousands of messages behind in the long one. Requests are made one at a time, and nobody else is there.
 Milliseconds, median / p95.
 
 - The pages deep in the past begin at a tenth of the long chat.
-- Resync by REST asks with `after=` for pages of 100 until all {missed:,} messages are there; the time is that of all.
+- Resync by REST asks with `after=` for pages of 100 until all that was missed is there; the time is that of all.
 - Resync by socket is what the web client does: it connects, sends the cursors of all chats, is answered with
   `sync:reset` (`too_far`, above 200) and loads the newest page of that chat again; the rest it loads as it is read.
 - The batch is one transaction of `messaging.services.store`, half of it into the long chat.
+"""
+
+
+SMALLER = """\
+The stand-in looks at a whole chat for a page of it, so that a million messages would take it days: there are fewer here,
+and few rounds.
 """
 
 
@@ -88,9 +94,14 @@ def sizes(results: Results) -> str:
     for name in STORES:
         measured = growth.sizes(results, name)
         if measured:
-            parts += [f"### {label(name)}\n", _size_table(results, name, measured)]
-            if not facts["realMongodb"] and measured[-1] < growth.sizes(results)[-1]:
-                parts.append(f"The test server is too slow for more than {measured[-1]:,} messages.\n")
+            missed = max(one["missed"] for one in results.find(growth.SCENARIO, name))
+            parts += [
+                f"### {label(name)}\n",
+                f"A client that comes back has missed {missed:,} messages.\n",
+                _size_table(results, name, measured),
+            ]
+            if measured[-1] < growth.sizes(results)[-1]:
+                parts.append(SMALLER)
     return "\n".join(parts)
 
 

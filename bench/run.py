@@ -74,18 +74,21 @@ class Run:
 
     def _sizes(self, name: str) -> None:
         plan = self.plan
+        missed, seconds = plan.missed_on(name), plan.size_seconds
         with self._stack(name) as stack:
             assert isinstance(stack, Parley)
             for size in plan.sizes_on(name):
                 print(f"\n{name} grows to {size:,} messages", flush=True)
-                people = stack.grow(size, chats=plan.short_chats, away=plan.missed)
+                people = stack.grow(size, chats=plan.short_chats, away=missed)
                 with stack:
                     for work in (
-                        partial(scenarios.requests_at, size=size, warmup=5, rounds=plan.request_rounds),
-                        partial(scenarios.resync, missed=plan.missed, rounds=plan.resync_rounds),
+                        partial(
+                            scenarios.requests_at, size=size, warmup=5, rounds=plan.request_rounds, seconds=seconds
+                        ),
+                        partial(scenarios.resync, missed=missed, rounds=plan.resync_rounds, seconds=seconds),
                         partial(scenarios.batches, count=plan.batches),
                     ):
-                        self._measure(growth.SCENARIO, name, partial(work, stack, people), size=size)
+                        self._measure(growth.SCENARIO, name, partial(work, stack, people), size=size, missed=missed)
 
     def _among(self, *names: str) -> list[str]:
         return [name for name in names if name in self.names]
@@ -238,7 +241,6 @@ def store_facts(plan: Plan, home: Path) -> dict[str, Any]:
         "versions": versions.of_stores(),
         "realMongodb": MongoDB.named,
         "shortChats": plan.short_chats,
-        "missed": plan.missed,
     }
 
 

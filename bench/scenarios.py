@@ -117,8 +117,11 @@ def pages(stack: Stack, people: People, *, small: int, large: int, warmup: int, 
     return load.run(_job("rest", stack, people, requests=requests, warmup=warmup, rounds=rounds))
 
 
-def requests_at(stack: Parley, people: People, *, size: int, warmup: int, rounds: int) -> Record:
-    """What one request costs in an installation of `Parley.grow`: a send, two pages, the inbox."""
+def requests_at(stack: Parley, people: People, *, size: int, warmup: int, rounds: int, seconds: float) -> Record:
+    """What one request costs in an installation of `Parley.grow`: a send, two pages, the inbox.
+
+    There are `rounds` of them, or as many as begin within `seconds`.
+    """
     chat, token = people.chats[0], people.accounts[0]["token"]
     page = f"/chat/{chat}?limit={PAGE}"
     requests: list[dict[str, Any]] = [
@@ -128,13 +131,13 @@ def requests_at(stack: Parley, people: People, *, size: int, warmup: int, rounds
         {"name": "inbox", "path": "/chat"},
     ]
     requests = [{**one, "token": token} for one in requests]
-    return load.run(_job("rest", stack, people, requests=requests, warmup=warmup, rounds=rounds))
+    return load.run(_job("rest", stack, people, requests=requests, warmup=warmup, rounds=rounds, seconds=seconds))
 
 
-def resync(stack: Parley, people: People, *, missed: int, rounds: int) -> Record:
+def resync(stack: Parley, people: People, *, missed: int, rounds: int, seconds: float) -> Record:
     """How long it takes one person to come back to the long chat of `Parley.grow` after `missed` messages."""
     sizes = {"missed": missed, "page": LARGEST_PAGE, "newest": PAGE}
-    return load.run(_job("resync", stack, people, **sizes, warmup=1, rounds=rounds))
+    return load.run(_job("resync", stack, people, **sizes, warmup=1, rounds=rounds, seconds=seconds))
 
 
 def batches(stack: Parley, people: People, *, count: int) -> Record:

@@ -8,6 +8,7 @@ import { performance } from "node:perf_hooks";
 import { dialects } from "./dialects/index.js";
 import { Histogram } from "./histogram.js";
 import { ask } from "./http.js";
+import { repeat } from "./repeat.js";
 
 export async function resync(job) {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
@@ -15,7 +16,7 @@ export async function resync(job) {
   await client.learn();
   const pages = new Histogram();
   const socket = new Histogram();
-  for (let round = 0; round < job.warmup + job.rounds; round++) {
+  await repeat(job, async (_, measured) => {
     const { rev } = await client.newest();
     for (const [histogram, comeBack] of [
       [pages, () => client.byPages(rev - job.missed)],
@@ -23,9 +24,9 @@ export async function resync(job) {
     ]) {
       const began = performance.now();
       await comeBack();
-      if (round >= job.warmup) histogram.record(performance.now() - began);
+      if (measured) histogram.record(performance.now() - began);
     }
-  }
+  });
   agent.destroy();
   return { latencies: { pages: pages.summary(), socket: socket.summary() } };
 }
