@@ -36,8 +36,8 @@ SIZES_INTRODUCTION = """\
 
 One person has a direct chat with each of {others:,} others. One of these chats, the long one, has as many messages as
 the column says; the {shortChats:,} others have a tenth of that together. The person has read all but the last message
-of each and is some thousands of messages behind in the long one. Requests are made one at a time, and nobody else is there.
-Milliseconds, median / p95.
+of each and is some thousands of messages behind in the long one. Requests are made one at a time, and nobody else is
+there. Milliseconds, median / p95.
 
 - The pages deep in the past begin at a tenth of the long chat.
 - Resync by REST asks with `after=` for pages of 100 until all that was missed is there; the time is that of all.
@@ -48,8 +48,8 @@ Milliseconds, median / p95.
 
 
 SMALLER = """\
-The stand-in looks at a whole chat for a page of it, so that a million messages would take it days: there are fewer here,
-and few rounds.
+The stand-in takes the longer for a page the longer the chat is. A million messages would take it hours, so its sizes are
+smaller here and its rounds few.
 """
 
 

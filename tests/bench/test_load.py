@@ -99,8 +99,8 @@ def test_an_installation_grows(name: str, tmp_path: Path, migrated_database: Pat
         for size in (300, 600):
             people = grown.grow(size, chats=4, away=250)
             with grown:
-                requests = scenarios.requests_at(grown, people, size=size, warmup=0, rounds=2)
-                resync = scenarios.resync(grown, people, missed=250, rounds=2)
+                requests = scenarios.requests_at(grown, people, size=size, warmup=0, rounds=2, seconds=60)
+                resync = scenarios.resync(grown, people, missed=250, rounds=2, seconds=60)
                 batches = scenarios.batches(grown, people, count=2)
 
             found = {**requests["latencies"], **resync["latencies"], **batches["latencies"]}
