@@ -48,8 +48,8 @@ there. Milliseconds, median / p95.
 
 
 SMALLER = """\
-The stand-in takes the longer for a page the longer the chat is. A million messages would take it hours, so its sizes are
-smaller here and its rounds few.
+The stand-in takes the longer for a page the longer the chat is. A million messages would take it hours, so its sizes
+are smaller here and its rounds few.
 """
 
 
