@@ -13,7 +13,7 @@ from bench import growth
 from bench.marks import loads, per_second
 from bench.results import Record, Results
 from bench.stacks import STORES, VARIANTS
-from bench.tables import PICTURES, label
+from bench.tables import PICTURES, store_label
 
 COLOURS = {"parley": "#2563eb", "express": "#d97706", "channels": "#059669", "prosody": "#7c3aed"}
 OPERATION_COLOURS = dict(
@@ -52,7 +52,7 @@ def _lines(results: Results, path: Path) -> None:
         axes.set_yscale("log")
         axes.set_xticks(growth.sizes(results), [f"{size:,}" for size in growth.sizes(results)], fontsize=7)
         axes.minorticks_off()
-        axes.set_title(label(name), fontsize=9)
+        axes.set_title(store_label(name), fontsize=9)
         axes.set_xlabel("messages of the long chat")
     panels[0][0].set_ylabel("median, ms")
     handles, labels = panels[0][0].get_legend_handles_labels()

@@ -6,7 +6,7 @@ from bench import growth
 from bench.marks import cost_ratios, loads, speed_ratios
 from bench.results import Results
 from bench.stacks import STORES
-from bench.tables import COLUMNS, PICTURES, label, row, table
+from bench.tables import COLUMNS, PICTURES, row, store_label, table
 
 SCENARIO = "stores"
 SCENARIOS = (SCENARIO, growth.SCENARIO)
@@ -36,7 +36,7 @@ SIZES_INTRODUCTION = """\
 
 One person has a direct chat with each of {others:,} others. One of these chats, the long one, has as many messages as
 the column says; the {shortChats:,} others have a tenth of that together. The person has read all but the last message
-of each and is some thousands of messages behind in the long one. Requests are made one at a time, and nobody else is
+of each and comes back after many messages in the long one. Requests are made one at a time, and nobody else is
 there. Milliseconds, median / p95.
 
 - The pages deep in the past begin at a tenth of the long chat.
@@ -60,8 +60,9 @@ def three_stores(results: Results) -> str:
     facts = results.facts["stores"]
     parts = [STORES_INTRODUCTION.format(**facts), REAL_MONGODB if facts["realMongodb"] else TEST_SERVER]
     for sockets, in_flight in loads(results, SCENARIO):
-        rows = [row(results, SCENARIO, name, sockets=sockets, inFlight=in_flight) for name in STORES]
-        parts += [f"{sockets:,} sockets, {in_flight} in flight each:\n", table(COLUMNS, filter(None, rows))]
+        found = {name: row(results, SCENARIO, name, sockets=sockets, inFlight=in_flight) for name in STORES}
+        rows = [(store_label(name), *one[1:]) for name, one in found.items() if one]
+        parts += [f"{sockets:,} sockets, {in_flight} in flight each:\n", table(COLUMNS, rows)]
     return "\n".join([*parts, _ratios(results), _versions(results)])
 
 
@@ -73,7 +74,7 @@ def _ratios(results: Results) -> str:
         cost = cost_ratios(results, FIRST, name, SCENARIO)
         for what, found in (("messages per second", speed), ("CPU time for a message", cost)):
             cells = [f"{found[one]:.2f}x" if one in found else "" for one in loads(results, SCENARIO)]
-            rows.append([f"{label(name)}: {what}", *cells])
+            rows.append([f"{store_label(name)}: {what}", *cells])
     return table(head, rows)
 
 
@@ -96,7 +97,7 @@ def sizes(results: Results) -> str:
         if measured:
             missed = max(one["missed"] for one in results.find(growth.SCENARIO, name))
             parts += [
-                f"### {label(name)}\n",
+                f"### {store_label(name)}\n",
                 f"A client that comes back has missed {missed:,} messages.\n",
                 _size_table(results, name, measured),
             ]

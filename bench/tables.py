@@ -27,6 +27,11 @@ def label(variant: str) -> str:
     return f"{NAMES[family]}, {STORES[store]}" if store else NAMES[family]
 
 
+def store_label(variant: str) -> str:
+    """Return a store's name where nothing but Parley is compared."""
+    return {"parley-full": "SQLite, FULL"}.get(variant) or STORES[variant.partition("-")[2]]
+
+
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     head = list(head)
     lines = [head, ["---"] * len(head), *rows]

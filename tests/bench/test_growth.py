@@ -81,8 +81,8 @@ def test_stores_are_compared_with_sqlite() -> None:
 
     text = report_stores.three_stores(results)
 
-    assert "| Parley, PostgreSQL: messages per second | 0.50x |" in text
-    assert "| Parley, PostgreSQL: CPU time for a message | 3.00x |" in text
+    assert "| PostgreSQL: messages per second | 0.50x |" in text
+    assert "| PostgreSQL: CPU time for a message | 3.00x |" in text
     assert "is no MongoDB" in text
 
 
