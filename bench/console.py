@@ -49,6 +49,10 @@ def _pages(r: Record) -> str:
     return "   ".join(f"{name} p50 {one['p50']:.2f} ms" for name, one in r["latencies"].items())
 
 
+def _sizes(r: Record) -> str:
+    return f"{r['size']:>9,} messages   {_pages(r)}"
+
+
 def _storm(r: Record) -> str:
     return f"{r['resumed']['count']} of {r['clients']} resumed in {r['seconds']:.1f} s, errors {r['errors']}"
 
@@ -60,4 +64,6 @@ LINES = {
     "idle": _idle,
     "pages": _pages,
     "storm": _storm,
+    "stores": _traffic,
+    "size": _sizes,
 }

@@ -30,9 +30,9 @@ def per_second(record: Record) -> float:
     return float(record["perSecond"])
 
 
-def loads(results: Results) -> list[tuple[int, int]]:
-    """Return the loads of the closed loop, as (sockets, in flight), in the order of the run."""
-    found = {(one["sockets"], one["inFlight"]): None for one in results.records if one["scenario"] == "closed loop"}
+def loads(results: Results, scenario: str = "closed loop") -> list[tuple[int, int]]:
+    """Return the loads of a closed loop, as (sockets, in flight), in the order of the run."""
+    found = {(one["sockets"], one["inFlight"]): None for one in results.records if one["scenario"] == scenario}
     return list(found)
 
 
@@ -45,21 +45,27 @@ def top_speed(results: Results, variant: str) -> Spread | None:
     return max((one for one in found if one), key=lambda one: one.median, default=None)
 
 
-def speed_ratios(results: Results, ours: str, theirs: str) -> dict[tuple[int, int], float]:
+def speed_ratios(
+    results: Results, ours: str, theirs: str, scenario: str = "closed loop"
+) -> dict[tuple[int, int], float]:
     """Return how many times as fast ours is, by load."""
-    return _ratios(results, per_second, ours, theirs)
+    return _ratios(results, scenario, per_second, ours, theirs)
 
 
-def cost_ratios(results: Results, ours: str, theirs: str) -> dict[tuple[int, int], float]:
+def cost_ratios(
+    results: Results, ours: str, theirs: str, scenario: str = "closed loop"
+) -> dict[tuple[int, int], float]:
     """Return how many times as much CPU time theirs takes for a message, by load."""
-    return _ratios(results, lambda one: one["cpuPer1000"], theirs, ours)
+    return _ratios(results, scenario, lambda one: one["cpuPer1000"], theirs, ours)
 
 
-def _ratios(results: Results, value: Callable[[Record], float], over: str, under: str) -> dict[tuple[int, int], float]:
+def _ratios(
+    results: Results, scenario: str, value: Callable[[Record], float], over: str, under: str
+) -> dict[tuple[int, int], float]:
     ratios = {}
-    for sockets, in_flight in loads(results):
+    for sockets, in_flight in loads(results, scenario):
         above, below = (
-            results.spread(value, "closed loop", name, sockets=sockets, inFlight=in_flight) for name in (over, under)
+            results.spread(value, scenario, name, sockets=sockets, inFlight=in_flight) for name in (over, under)
         )
         if above and below:
             ratios[sockets, in_flight] = above.median / below.median

@@ -16,7 +16,7 @@ from typing import Any
 
 import redis
 
-from bench import machine, traffic
+from bench import machine, scenarios
 from bench.stacks.base import People
 from bench.stacks.parley import Parley
 from tests.live.server import make_daphne
@@ -72,7 +72,7 @@ def measure(directory: Path, *, count: int, routing: str, seconds: float) -> lis
     with stack:
         for name, load in LOADS.items():
             before = stack.redis_calls()
-            result = traffic.measure(
+            result = scenarios.traffic(
                 stack, people, in_flight=int(load["in_flight"]), rate=load["rate"], warmup=2, seconds=seconds
             )
             calls = stack.redis_calls()

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 
-from bench.marks import all_marks, cost_ratios, loads, per_second, speed_ratios
-from bench.plots import FILES
-from bench.results import Record, Results, Spread
+from bench import report_stores
+from bench.marks import all_marks, cost_ratios, loads, speed_ratios
+from bench.results import Results
 from bench.stacks import SERVERS, VARIANTS
-
-NAMES = {
-    "parley": "Parley",
-    "express": "(a) Express + Socket.IO",
-    "channels": "(b) textbook Channels",
-    "prosody": "(c) Prosody",
-    "uvicorn": "Parley on uvicorn",
-    "granian": "Parley on granian",
-}
+from bench.tables import COLUMNS, PICTURES, label, row, spread, table
 
 INTRODUCTION = """\
 # Benchmark
@@ -61,28 +53,12 @@ def text(results: Results) -> str:
         _rates(results),
         _others(results),
         _servers(results),
+        report_stores.three_stores(results),
+        report_stores.sizes(results),
         _failures(results),
         _machine(results),
     )
     return "\n".join(section for section in sections if section)
-
-
-def label(variant: str) -> str:
-    family, _, durability = variant.partition("-")
-    return f"{NAMES[family]}, {durability.upper()}" if durability else NAMES[family]
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    head = list(head)
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def spread(found: Spread | None, form: str = "{:,.0f}") -> str:
-    if found is None:
-        return ""
-    low, middle, high = (form.format(value) for value in (found.low, found.median, found.high))
-    return middle if low == high else f"{middle} ({low} to {high})"
 
 
 def _marks(results: Results) -> str:
@@ -90,47 +66,14 @@ def _marks(results: Results) -> str:
     return "## What must be reached\n\n" + table(("", "wanted", "measured", ""), rows)
 
 
-def _percentiles(results: Results, part: str, scenario: str, variant: str, **names: int) -> str:
-    """Return the medians over the rounds of p50, p95 and p99."""
-    found = [results.spread(lambda one, p=p: one[part][p], scenario, variant, **names) for p in ("p50", "p95", "p99")]
-    return " / ".join(f"{one.median:.1f}" for one in found if one)
-
-
-def _row(results: Results, scenario: str, variant: str, **names: int) -> tuple[str, ...] | None:
-    speed = results.spread(per_second, scenario, variant, **names)
-    if speed is None:
-        return None
-
-    def one(value: Callable[[Record], float], form: str) -> str:
-        found = results.spread(value, scenario, variant, **names)
-        return form.format(found.median) if found else ""
-
-    return (
-        label(variant),
-        spread(speed),
-        _percentiles(results, "ack", scenario, variant, **names),
-        _percentiles(results, "delivery", scenario, variant, **names),
-        one(lambda r: r["cpuPer1000"], "{:.3f}"),
-        one(lambda r: sum(r["serverCpu"].values()), "{:.0%}"),
-        one(lambda r: r["loadCpu"], "{:.0%}"),
-    )
-
-
-COLUMNS = (
-    "",
-    "messages per second",
-    "ack p50 / p95 / p99 ms",
-    "delivery p50 / p95 / p99 ms",
-    "CPU s per 1,000, server side",
-    "server's core in use",
-    "load's core in use",
-)
-
-
 def _closed_loop(results: Results) -> str:
-    parts = ["## Closed loop\n", f"![Messages per second]({FILES['speed']})\n", f"![Latency]({FILES['latency']})\n"]
+    parts = [
+        "## Closed loop\n",
+        f"![Messages per second]({PICTURES['speed']})\n",
+        f"![Latency]({PICTURES['latency']})\n",
+    ]
     for sockets, in_flight in loads(results):
-        rows = [_row(results, "closed loop", name, sockets=sockets, inFlight=in_flight) for name in VARIANTS]
+        rows = [row(results, "closed loop", name, sockets=sockets, inFlight=in_flight) for name in VARIANTS]
         parts += [f"### {sockets:,} sockets, {in_flight} in flight each\n", table(COLUMNS, filter(None, rows))]
     return "\n".join(parts)
 
@@ -171,7 +114,7 @@ def _rates(results: Results) -> str:
     parts = []
     for durability in ("full", "normal"):
         names = (f"parley-{durability}", f"express-{durability}")
-        rows = [row for name in names if (row := _row(results, "rate", name))]
+        rows = [found for name in names if (found := row(results, "rate", name))]
         rates = {one["rate"] for name in names for one in results.find("rate", name)}
         if rows:
             parts.append(f"{durability.upper()}, {min(rates):,} messages per second over 100 sockets:\n")
@@ -220,7 +163,7 @@ def _servers(results: Results) -> str:
     parts = []
     for sockets, in_flight in loads(results):
         names = ("parley-full", *SERVERS)
-        rows = [_row(results, "closed loop", name, sockets=sockets, inFlight=in_flight) for name in names]
+        rows = [row(results, "closed loop", name, sockets=sockets, inFlight=in_flight) for name in names]
         if any(rows[1:]):
             parts += [f"{sockets:,} sockets, {in_flight} in flight each:\n", table(COLUMNS, filter(None, rows))]
     if not parts:

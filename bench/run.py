@@ -7,37 +7,45 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import machine, marks, plots, report, scenarios, versions
+from bench import growth, machine, marks, plots, report, report_stores, scenarios, versions
 from bench.console import Console
 from bench.plan import FULL, QUICK, Plan
 from bench.results import Record, Results
 from bench.setup import install
-from bench.stacks import SERVERS, VARIANTS
+from bench.stacks import SERVERS, STORES, VARIANTS
 from bench.stacks.base import Stack
+from bench.stacks.databases import MongoDB
+from bench.stacks.parley import Parley
 
 HOME = Path(__file__).parent
 RESULTS = HOME / "results.json"
+UNFINISHED = HOME / "unfinished.json"
+"""What a run has measured so far; the results of the last one stay as they are until it has come to its end."""
 
 
 class Run:
     """One run: starts each stack afresh for each measurement of each round, and collects the records."""
 
-    def __init__(self, plan: Plan, names: list[str], directory: Path, keep: Path | None) -> None:
-        """`keep` is the file that holds what was measured so far, for a run that does not get to its end."""
+    def __init__(self, plan: Plan, results: Results, directory: Path, keep: Path | None) -> None:
+        """`results` get what is measured; `keep` is the file that holds them after each measurement."""
         self.plan = plan
-        self.names = names
-        self.results = Results()
+        self.names: list[str] = []
+        self.results = results
         self._keep = keep
         self._directory = directory
         self._started = 0
         self._console = Console()
 
-    def everything(self) -> None:
+    def everything(self, names: list[str]) -> None:
+        """Compare these variants in all that the plan has."""
+        self.names = names
         for number in range(self.plan.rounds):
             for name in self.names:
                 self._closed_loop(name, number)
@@ -54,6 +62,34 @@ class Run:
                 self._pages(name)
                 self._storm(name)
 
+    def stores(self, names: list[str]) -> None:
+        """Measure Parley on its stores: the closed loop, and the cost against size."""
+        plan = self.plan
+        loop = replace(plan, loads=plan.store_loads, people=plan.store_people)
+        for number in range(plan.rounds):
+            for name in names:
+                self._closed_loop(name, number, plan=loop, scenario=report_stores.SCENARIO)
+        for name in names:
+            self._sizes(name)
+
+    def _sizes(self, name: str) -> None:
+        plan = self.plan
+        missed, seconds = plan.missed_on(name), plan.size_seconds
+        with self._stack(name) as stack:
+            assert isinstance(stack, Parley)
+            for size in plan.sizes_on(name):
+                print(f"\n{name} grows to {size:,} messages", flush=True)
+                people = stack.grow(size, chats=plan.short_chats, away=missed)
+                with stack:
+                    for work in (
+                        partial(
+                            scenarios.requests_at, size=size, warmup=5, rounds=plan.request_rounds, seconds=seconds
+                        ),
+                        partial(scenarios.resync, missed=missed, rounds=plan.resync_rounds, seconds=seconds),
+                        partial(scenarios.batches, count=plan.batches),
+                    ):
+                        self._measure(growth.SCENARIO, name, partial(work, stack, people), size=size, missed=missed)
+
     def _among(self, *names: str) -> list[str]:
         return [name for name in names if name in self.names]
 
@@ -63,7 +99,11 @@ class Run:
         self._started += 1
         home = self._directory / f"{self._started:03}-{name}"
         home.mkdir()
-        yield {**VARIANTS, **SERVERS}[name](home)
+        stack = {**VARIANTS, **SERVERS, **STORES}[name](home)
+        try:
+            yield stack
+        finally:
+            stack.discard()
 
     def _measure(self, scenario: str, name: str, work: Callable[[], Record], **names: Any) -> None:
         """Run one measurement; a failure is a record too and ends nothing else."""
@@ -77,14 +117,14 @@ class Run:
         if self._keep:
             self.results.save(self._keep)
 
-    def _closed_loop(self, name: str, number: int) -> None:
-        plan = self.plan
+    def _closed_loop(self, name: str, number: int, *, plan: Plan | None = None, scenario: str = "closed loop") -> None:
+        plan = plan or self.plan
         with self._stack(name) as stack:
             people = stack.populate(plan.people)
             with stack:
                 for sockets, in_flight in plan.loads:
                     self._measure(
-                        "closed loop",
+                        scenario,
                         name,
                         lambda count=sockets, each=in_flight: scenarios.traffic(
                             stack, people.first(count), in_flight=each, warmup=plan.warmup, seconds=plan.seconds
@@ -168,16 +208,19 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compares Parley with its peers on this machine.")
     parser.add_argument("--quick", action="store_true", help="one short round, printed only: for a look while working")
     parser.add_argument(
-        "--only", default="", help=f"variants or how their names begin, comma-separated: {', '.join(VARIANTS)}"
+        "--only", default="", help=f"variants or how their names begin, comma-separated: {', '.join(VARIANTS | STORES)}"
     )
     parser.add_argument("--rounds", type=int, help="how often each variant takes its turn")
+    parser.add_argument(
+        "--stores", action="store_true", help="Parley on its three stores alone; the rest of the report stays as it is"
+    )
     parser.add_argument("--report", action="store_true", help="write the report of the last run again, and no more")
     return parser.parse_args()
 
 
-def chosen(only: str) -> list[str]:
+def chosen(only: str, among: Iterable[str]) -> list[str]:
     prefixes = tuple(filter(None, only.split(","))) or ("",)
-    return [name for name in VARIANTS if name.startswith(prefixes)]
+    return [name for name in among if name.startswith(prefixes)]
 
 
 def write(results: Results) -> None:
@@ -186,35 +229,55 @@ def write(results: Results) -> None:
     print(f"\nwritten: {HOME / 'report.md'}")
 
 
+def facts(plan: Plan, home: Path) -> dict[str, Any]:
+    """Return the machine, as it is now, and what this run does."""
+    return {**machine.facts(home), "rounds": plan.rounds, "seconds": plan.seconds}
+
+
+def store_facts(plan: Plan, home: Path) -> dict[str, Any]:
+    """Return what a reader has to know about the stores' part of the report."""
+    return {
+        **facts(plan, home),
+        "versions": versions.of_stores(),
+        "realMongodb": MongoDB.named,
+        "shortChats": plan.short_chats,
+    }
+
+
+def measure(run: Run, options: argparse.Namespace, home: Path) -> None:
+    """Measure what was asked for, into `run.results`."""
+    if not options.stores:
+        names = chosen(options.only, VARIANTS)
+        missing = install(names)
+        run.results.facts = {**facts(run.plan, home), "versions": versions.all_of_them(), "missing": missing}
+        run.everything([name for name in names if name not in missing])
+    if options.stores or run.plan.stores:
+        run.results.facts["stores"] = store_facts(run.plan, home)
+        run.stores(chosen(options.only, STORES))
+
+
 def main() -> int:
     options = arguments()
     if options.report:
         write(Results.load(RESULTS))
         return 0
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill stops every child as Ctrl-C does
-    names = chosen(options.only)
-    missing = install(names)
     plan = QUICK if options.quick else FULL
     if options.rounds:
         plan = plan.with_rounds(options.rounds)
     machine.prepare()
+    before = Results()
+    if options.stores and not options.quick:
+        before = Results.load(RESULTS).without(report_stores.SCENARIOS)
     with tempfile.TemporaryDirectory(prefix="parley-bench-") as directory:
-        home = Path(directory)
-        keep = None if options.quick else RESULTS
-        run = Run(plan, [name for name in names if name not in missing], home, keep)
-        run.results.facts = {
-            **machine.facts(home),
-            "versions": versions.all_of_them(),
-            "missing": missing,
-            "rounds": plan.rounds,
-            "seconds": plan.seconds,
-        }
+        run = Run(plan, before, Path(directory), None if options.quick else UNFINISHED)
         try:
-            run.everything()
+            measure(run, options, Path(directory))
         except KeyboardInterrupt:
             print("\nstopped")
             return 130
-        if keep:
+        if not options.quick:
+            UNFINISHED.replace(RESULTS)
             write(run.results)
     return 0
 

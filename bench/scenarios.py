@@ -6,9 +6,12 @@ from typing import Any
 
 from bench import load
 from bench.stacks.base import People, Stack
+from bench.stacks.parley import Parley
 
 CONTENT_LENGTH = 100
 PAGE = 50
+LARGEST_PAGE = 100
+"""What a client asks for that has much to catch up with."""
 CURSOR = 0
 """What the clients of the storm hold: nothing of what is in their chat."""
 
@@ -112,3 +115,31 @@ def pages(stack: Stack, people: People, *, small: int, large: int, warmup: int, 
         send = {"name": f"send-{size}", "method": "POST", "path": "/chat/message", "status": 201, "chatId": chat}
         requests += [{**read, "token": token}, {**send, "token": token}]
     return load.run(_job("rest", stack, people, requests=requests, warmup=warmup, rounds=rounds))
+
+
+def requests_at(stack: Parley, people: People, *, size: int, warmup: int, rounds: int, seconds: float) -> Record:
+    """What one request costs in an installation of `Parley.grow`: a send, two pages, the inbox.
+
+    There are `rounds` of them, or as many as begin within `seconds`.
+    """
+    chat, token = people.chats[0], people.accounts[0]["token"]
+    page = f"/chat/{chat}?limit={PAGE}"
+    requests: list[dict[str, Any]] = [
+        {"name": "send", "method": "POST", "path": "/chat/message", "status": 201, "chatId": chat},
+        {"name": "newest", "path": page},
+        {"name": "deep", "path": f"{page}&before={size // 10}"},
+        {"name": "inbox", "path": "/chat"},
+    ]
+    requests = [{**one, "token": token} for one in requests]
+    return load.run(_job("rest", stack, people, requests=requests, warmup=warmup, rounds=rounds, seconds=seconds))
+
+
+def resync(stack: Parley, people: People, *, missed: int, rounds: int, seconds: float) -> Record:
+    """How long it takes one person to come back to the long chat of `Parley.grow` after `missed` messages."""
+    sizes = {"missed": missed, "page": LARGEST_PAGE, "newest": PAGE}
+    return load.run(_job("resync", stack, people, **sizes, warmup=1, rounds=rounds, seconds=seconds))
+
+
+def batches(stack: Parley, people: People, *, count: int) -> Record:
+    """What a transaction of the store costs in an installation of `Parley.grow`."""
+    return {"latencies": {"batch": stack.store_batches(people, count=count)}}

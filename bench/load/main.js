@@ -4,10 +4,11 @@ import { fanout } from "./fanout.js";
 import { idle } from "./idle.js";
 import { report } from "./report.js";
 import { rest } from "./rest.js";
+import { resync } from "./resync.js";
 import { storm } from "./storm.js";
 import { traffic } from "./traffic.js";
 
-const modes = { fanout, idle, rest, storm, traffic };
+const modes = { fanout, idle, rest, resync, storm, traffic };
 
 async function readJob() {
   const chunks = [];

@@ -15,8 +15,8 @@ from bench.stacks.prosody import Prosody
 Maker = Callable[[Path], Stack]
 
 VARIANTS: dict[str, Maker] = {
-    "parley-full": partial(Parley, synchronous="full"),
-    "parley-normal": partial(Parley, synchronous="normal"),
+    "parley-full": partial(Parley, database="full"),
+    "parley-normal": partial(Parley, database="normal"),
     "express-full": partial(Express, synchronous="full"),
     "express-normal": partial(Express, synchronous="normal"),
     "channels-full": partial(Channels, synchronous="full"),
@@ -31,3 +31,10 @@ SERVERS: dict[str, Maker] = {
     "granian-full": partial(Parley, asgi_server="granian"),
 }
 """Parley on other ASGI servers."""
+
+STORES: dict[str, Maker] = {
+    "parley-full": VARIANTS["parley-full"],
+    "parley-postgres": partial(Parley, database="postgres"),
+    "parley-mongodb": partial(Parley, database="mongodb"),
+}
+"""Parley on its three stores; what the others are measured against comes first."""

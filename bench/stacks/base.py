@@ -98,12 +98,18 @@ class Stack(ABC):
     def __exit__(self, *_: object) -> None:
         self._running.close()
 
+    def discard(self) -> None:  # noqa: B027  most keep nothing there
+        """Remove what the stack keeps outside of its directory; it runs no more."""
+
 
 def seed(command: Sequence[str], environment: Mapping[str, str], *, cwd: Path = ROOT) -> People:
     """Run a program that prints `{"accounts", "chats"}`."""
-    done = subprocess.run(
-        machine.on_load_core(list(command)), cwd=cwd, env=environment, capture_output=True, text=True, check=False
-    )
+    return People(**output(machine.on_load_core(list(command)), environment, cwd=cwd))
+
+
+def output(command: Sequence[str], environment: Mapping[str, str], *, cwd: Path = ROOT) -> Any:
+    """Run a program and return what it prints, JSON. Raises `RuntimeError` with what it complains of."""
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise RuntimeError(f"{command[0]} failed:\n{done.stderr}")
-    return People(**json.loads(done.stdout))
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
+    return json.loads(done.stdout)

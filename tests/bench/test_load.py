@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import scenarios
+from bench import growth, scenarios
+from bench.stacks import STORES
 from bench.stacks.base import People
 from bench.stacks.parley import Parley
 
@@ -83,3 +84,27 @@ def test_pages_and_idle_sockets(stack: Parley) -> None:
     )
     assert (idle["sockets"], idle["closed"]) == (PEOPLE - 2, 0)
     assert "unreadable" not in stack.server.log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STORES)
+def test_an_installation_grows(name: str, tmp_path: Path, migrated_database: Path) -> None:
+    """On each store: every operation is measured at each size, and whoever comes back is brought all that it missed."""
+    shutil.copyfile(migrated_database, tmp_path / "migrated-parley.sqlite3")
+    home = tmp_path / name
+    home.mkdir()
+    grown = STORES[name](home)
+    assert isinstance(grown, Parley)
+    try:
+        for size in (300, 600):
+            people = grown.grow(size, chats=4, away=250)
+            with grown:
+                requests = scenarios.requests_at(grown, people, size=size, warmup=0, rounds=2, seconds=60)
+                resync = scenarios.resync(grown, people, missed=250, rounds=2, seconds=60)
+                batches = scenarios.batches(grown, people, count=2)
+
+            found = {**requests["latencies"], **resync["latencies"], **batches["latencies"]}
+            assert {operation: one["count"] for operation, one in found.items()} == dict.fromkeys(growth.OPERATIONS, 2)
+            assert "unreadable" not in grown.server.log
+    finally:
+        grown.discard()
