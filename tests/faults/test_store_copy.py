@@ -253,3 +253,15 @@ def test_what_is_wrong_is_said_in_one_line(daphne: DaphneFactory, own_postgres: 
         assert problem in said, said
         assert "secret" not in said
     assert not Path(missing.removeprefix("sqlite:///")).exists()
+
+
+def test_an_older_schema_is_not_copied(daphne: DaphneFactory, tmp_path: Path) -> None:
+    """Neither from nor to it: the line names the first migration that is missing, and what to run."""
+    current, older = daphne(started=False), daphne(data_dir=tmp_path / "older", started=False)
+    older.manage("migrate", "messaging", "0003", "--verbosity", "0")
+    url = f"sqlite:///{older.data_dir}/parley.sqlite3"
+    problem = "has an older schema, without messaging.0004_lean_indexes -> run: DATABASE_URL=<the URL of "
+
+    assert f"{problem}--to> manage.py migrate" in fails(current, "store_copy", "--to", url)
+    own = f"sqlite:///{current.data_dir}/parley.sqlite3"
+    assert f"{problem}--from> manage.py migrate" in fails(current, "store_copy", "--from", url, "--to", own)
