@@ -15,6 +15,12 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(f"Parley cannot start: {error}")
+    except Exception as error:
+        from chatproject.errors import DomainError  # noqa: PLC0415  it needs settings
+
+        if not isinstance(error, DomainError):
+            raise
+        sys.exit(error.message)  # such as a store in maintenance; what the operator does about it is in the docs
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework import serializers
 
-from chatproject.errors import DomainError, InternalError, InvalidInput
+from chatproject.db.freezing import RETRY_AFTER
+from chatproject.errors import DomainError, InternalError, InvalidInput, Maintenance, Unavailable
 from chatproject.limits import RateLimited
 
 EXAMPLE_REQUEST_ID = "019a8c3e-5d0b-7c41-9f2e-6b1f0c9d2a11"
@@ -33,7 +34,7 @@ class ErrorDetailSerializer(serializers.Serializer[Any]):
     message = serializers.CharField(help_text="For people; may change.")
     fields = serializers.DictField(child=ProblemSerializer(many=True))  # type: ignore[assignment]
     requestId = serializers.CharField(allow_null=True, help_text="Also in X-Request-ID and in the log.")  # noqa: N815
-    retryAfter = serializers.IntegerField(required=False, help_text="Seconds to wait (429).")  # noqa: N815
+    retryAfter = serializers.IntegerField(required=False, help_text="Seconds to wait (429, maintenance).")  # noqa: N815
 
 
 class ErrorSerializer(serializers.Serializer[Any]):
@@ -68,6 +69,8 @@ class BodyTooLarge(DomainError):
 
 BODY: tuple[type[DomainError], ...] = (InvalidInput, MalformedBody, UnsupportedMediaType, BodyTooLarge)
 """What every call with a body may answer."""
+_RETRY_AFTER = {RateLimited: 42, Maintenance: RETRY_AFTER}
+"""The examples' seconds."""
 
 _DESCRIPTIONS = {
     400: "The request is not valid.",
@@ -126,8 +129,8 @@ def _example(failure: type[DomainError]) -> OpenApiExample:
     }
     if failure is InvalidInput:
         error["fields"] = {"extra": [{"code": "unknown_field", "message": "There is no such field."}]}
-    if failure is RateLimited:
-        error["retryAfter"] = 42
+    if failure in _RETRY_AFTER:
+        error["retryAfter"] = _RETRY_AFTER[failure]
     return OpenApiExample(failure.code, value={"error": error}, response_only=True, status_codes=[str(failure.status)])
 
 
@@ -164,6 +167,10 @@ _HEADERS = {
     "401": {"WWW-Authenticate": {"description": "The challenge (RFC 6750).", "schema": {"type": "string"}}},
     "429": {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}},
 }
+_MAINTENANCE_HEADERS = {
+    "Retry-After": {"description": "Seconds to wait, with `maintenance`.", "schema": {"type": "integer"}}
+}
+_WRITING = frozenset({"post", "put", "patch", "delete"})
 
 
 class NotAcceptable(DomainError):
@@ -176,24 +183,29 @@ def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Add to the generated document what no single view knows (a drf-spectacular postprocessing hook)."""
     components = result["components"]
     components["responses"] = {
-        "NotAcceptable": _shared_response(NotAcceptable, "No `Accept`ed media type can be answered with."),
-        "InternalError": _shared_response(InternalError, "Unexpected; the log has the traceback."),
+        "NotAcceptable": _shared_response("No `Accept`ed media type can be answered with.", NotAcceptable),
+        "InternalError": _shared_response("Unexpected; the log has the traceback.", InternalError),
+        "Unavailable": _shared_response("Not now: try again.", Unavailable),
+        "CannotBeWritten": _shared_response("Not now: try again. Reading may go on.", Unavailable, Maintenance),
     }
     components["headers"] = {"RequestId": _REQUEST_ID}
     scheme = components["securitySchemes"]["accessToken"]
     scheme["description"] = "The `accessToken` of sign-in or refresh; it holds for `expiresIn` seconds."
     result["paths"].update(deepcopy(_HEALTH))
     for operations in result["paths"].values():
-        for operation in operations.values():
-            _complete_responses(operation)
+        for method, operation in operations.items():
+            _complete_responses(method, operation)
     head = {"openapi": result.pop("openapi"), "info": result.pop("info")}
     head["info"]["description"] = DESCRIPTION
     return {**head, "servers": SERVERS, "tags": TAGS, **result}
 
 
-def _complete_responses(operation: dict[str, Any]) -> None:
+def _complete_responses(method: str, operation: dict[str, Any]) -> None:
     """Add the failures of every endpoint, and the headers of every answer."""
     responses = operation["responses"]
+    if "health" not in operation["tags"]:
+        name = "CannotBeWritten" if method in _WRITING else "Unavailable"
+        responses["503"] = {"$ref": f"#/components/responses/{name}"}
     if not _takes_any_accept(operation):
         responses["406"] = {"$ref": "#/components/responses/NotAcceptable"}
     responses["500"] = {"$ref": "#/components/responses/InternalError"}
@@ -213,17 +225,15 @@ def _takes_any_accept(operation: dict[str, Any]) -> bool:
     return files or "health" in operation["tags"]
 
 
-def _shared_response(failure: type[DomainError], description: str) -> dict[str, Any]:
-    example = _example(failure)
+def _shared_response(description: str, *failures: type[DomainError]) -> dict[str, Any]:
+    examples = {failure.__name__: {"value": _example(failure).value, "summary": failure.code} for failure in failures}
+    headers: dict[str, Any] = {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}}
+    if Maintenance in failures:
+        headers |= _MAINTENANCE_HEADERS
     return {
         "description": description,
-        "headers": {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}},
-        "content": {
-            "application/json": {
-                "schema": {"$ref": "#/components/schemas/Error"},
-                "examples": {failure.__name__: {"value": example.value, "summary": failure.code}},
-            }
-        },
+        "headers": headers,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}, "examples": examples}},
     }
 
 

@@ -23,7 +23,7 @@ from chatproject.openapi import BODY, errors
 from chatproject.rest import AnyAccept, parse
 from chatproject.serializers import IdField, StrictSerializer
 from messaging import attachments, byte_ranges, media
-from messaging.attachments import AttachmentNotFound, FileNotStored, FileUnreadable
+from messaging.attachments import AttachmentNotFound
 from messaging.byte_ranges import RangeNotSatisfiable
 from messaging.models import Attachment
 from messaging.schema import CHAT_ID, AttachmentSerializer
@@ -78,7 +78,7 @@ class AttachmentsView(APIView):
                 description="The attachment.",
                 examples=[OpenApiExample("answer", value=ATTACHMENT, response_only=True)],
             ),
-            **errors(*BODY, *AUTHENTICATION, ChatNotFound, RateLimited, FileNotStored),
+            **errors(*BODY, *AUTHENTICATION, ChatNotFound, RateLimited),
         },
         examples=[
             OpenApiExample(
@@ -133,7 +133,7 @@ class AttachmentView(APIView):
             (200, "*/*"): OpenApiResponse(OpenApiTypes.BINARY, description="The file."),
             (206, "*/*"): OpenApiResponse(OpenApiTypes.BINARY, description="The part that `Content-Range` names."),
             304: OpenApiResponse(description="`If-None-Match` names the file."),
-            **errors(*AUTHENTICATION, AttachmentNotFound, RangeNotSatisfiable, FileUnreadable),
+            **errors(*AUTHENTICATION, AttachmentNotFound, RangeNotSatisfiable),
         },
     )
     def get(self, request: Request, attachment_id: str) -> HttpResponseBase:

@@ -225,8 +225,10 @@ def _uploaded_before(moment: datetime, after: UUID | None) -> list[UUID]:
 def sweep_files(*, older_than: timedelta) -> int:
     """Remove the files that have no row, left by processes that were killed, and return how many they were.
 
-    Where the database knows no attachment at all, the files stay: it is more likely to be the wrong database.
+    Where the database knows no attachment at all, the files stay: it is more likely to be the wrong database. So they
+    do while it takes no writes: it may be a copy that does not know them all yet. Raises `Maintenance`.
     """
+    db.freezing.check_writable()
     before = timezone.now() - older_than
     swept = files.remove_drafts(before=before)
     if not Attachment.objects.exists():

@@ -10,7 +10,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 
 from accounts.schema import AUTHENTICATION, ID, ME, OTHER, OTHER_ID, UserSerializer
-from chatproject.errors import InvalidInput, Unavailable
+from chatproject.errors import InvalidInput
 from chatproject.limits import RateLimited
 from chatproject.openapi import BODY, NOTHING, answered, errors, id_in_path, sent
 from messaging.models import ChatKind, MessageType, Role
@@ -313,7 +313,7 @@ send_message = extend_schema(
     responses={
         201: answered(MessageSerializer, MESSAGE, "Stored."),
         200: answered(MessageSerializer, MESSAGE, "It was stored before, under the same `clientId`."),
-        **errors(*BODY, *AUTHENTICATION, ChatNotFound, PersonNotFound, ClientIdReused, RateLimited, Unavailable),
+        **errors(*BODY, *AUTHENTICATION, ChatNotFound, PersonNotFound, ClientIdReused, RateLimited),
     },
     examples=[
         sent("to a person", {"receiverId": OTHER_ID, "content": "Tea at four? ☕", "type": "text"}),

@@ -36,6 +36,21 @@ def no_look_at_freezes() -> Iterator[None]:
     freezing.exempt_process()
 
 
+@pytest.fixture
+def freeze(no_look_at_freezes: None) -> Iterator[Callable[[], None]]:
+    """Put the store into maintenance when called, as another process would; this one looks at its next write."""
+
+    def begin() -> None:
+        from chatproject.stores.models import Freeze, Reason
+
+        Freeze(reason=Reason.MAINTENANCE).save(using="default")
+        freezing.exempt_process(exempt=False)
+        freezing.forget()
+
+    yield begin
+    freezing.forget()
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Make the database once, and only empty it between tests."""

@@ -107,9 +107,9 @@ def _mongodb_atomic(using: str) -> Iterator[None]:
         raise DatabaseError(str(error)) from error
 
 
-def indexes_parts() -> bool:
+def indexes_parts(*, using: str = DEFAULT_DB_ALIAS) -> bool:
     """Tell whether an index can be of those rows alone in which two columns differ; MongoDB compares none."""
-    return vendor() != "mongodb"
+    return connections[using].vendor != "mongodb"
 
 
 def in_transaction() -> bool:

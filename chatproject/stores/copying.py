@@ -2,15 +2,15 @@
 
 Nothing is remembered beside the rows: what is to be done follows from what the target holds, so a copy may be killed at
 any time and run again. Most tables are compared row by row. Messages are too many for that: within a chat they are
-copied by `rev`, which grows with everything that happens to one, so those up to the highest `rev` in the target are
-there. A chat's own row tells its true counter only once its messages are there: chats whose rows are equal have
-nothing left to copy.
+copied by `rev`, which grows with everything that happens to one, in windows that are a transaction each, so those up to
+the highest `rev` in the target are there. A chat's own row tells its true counter only once its messages are there:
+chats whose rows are equal have nothing left to copy, and with others only what is above it counts.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -19,17 +19,7 @@ from django.db import IntegrityError
 from django.db.models import Max, QuerySet
 
 from chatproject import db
-from chatproject.stores.tables import (
-    CHATS,
-    CONTENT_ACCESSES,
-    MESSAGES,
-    TABLES,
-    USERS,
-    Key,
-    Row,
-    Side,
-    Table,
-)
+from chatproject.stores.tables import CHATS, CONTENT_ACCESSES, MESSAGES, TABLES, USERS, Key, Row, Side, Table
 
 BATCH = 2000
 """Rows in one transaction and in memory at once."""
@@ -230,28 +220,31 @@ class Copy:
         for rows in self.source.batches(CHATS, self._batch):
             held = self.target.held(CHATS, [CHATS.key(row) for row in rows])
             moved = [row for row in rows if held.get(CHATS.key(row)) != row]
-            marks = self._marks([CHATS.key(row) for row in moved])
-            for group in _groups(moved, marks, self._batch):
-                if len(group) == 1 or any(marks.get(CHATS.key(row)) for row in group):
-                    for row in group:
-                        self._copy_since(row, marks.get(CHATS.key(row), 0))
+            floors = self._floors(moved, held)
+            for group in _groups(moved, floors, self._batch):
+                if len(group) == 1:
+                    self._copy_since(group[0], floors.get(CHATS.key(group[0]), 0))
                 else:
                     self._copy_all_of(group)
                 self._put(CHATS, group)
 
-    def _marks(self, chat_ids: Sequence[UUID]) -> dict[UUID, int]:
-        """Return the highest `rev` that the target has of each chat."""
-        if not chat_ids:
-            return {}
-        rows = MESSAGES.rows_of(self.target.alias).filter(chat_id__in=chat_ids)
-        return dict(rows.order_by().values_list("chat_id").annotate(Max("rev")))
+    def _floors(self, chats: Sequence[Row], held: dict[Key, Row]) -> dict[Key, int]:
+        """Return the number up to which each chat of which the target has something is complete: that of its row.
+
+        A chat that has messages beside a row without a number is one whose first copy was interrupted.
+        """
+        floors = {key: row[_COUNTER] for chat in chats if (row := held.get(key := CHATS.key(chat)))}
+        unfinished = [key for key, counter in floors.items() if not counter]
+        messages = MESSAGES.rows_of(self.target.alias).filter(chat_id__in=unfinished)
+        begun = set(messages.order_by().values_list("chat_id", flat=True).distinct())
+        return {key: counter for key, counter in floors.items() if counter or key in begun}
 
     def _copy_all_of(self, chats: Sequence[Row]) -> None:
         """Copy chats of which the target has no message yet, together."""
         counters = {CHATS.key(row): row[_COUNTER] for row in chats if row[_COUNTER]}
         if not counters:
             return
-        query = MESSAGES.rows_of(self.source.alias).filter(chat_id__in=list(counters)).order_by("chat_id", "rev")
+        query = MESSAGES.rows_of(self.source.alias).filter(chat_id__in=list(counters))
         if self._dry_run:
             self._count(query)
             return
@@ -259,16 +252,23 @@ class Copy:
         self._write(MESSAGES, rows, [])
         self._progress(len(rows))
 
-    def _copy_since(self, chat: Row, mark: int) -> None:
+    def _copy_since(self, chat: Row, floor: int) -> None:
         """Copy what has happened in one chat since a `rev`, up to where its row says that it is."""
-        of_chat = MESSAGES.rows_of(self.source.alias).filter(chat_id=CHATS.key(chat), rev__lte=chat[_COUNTER])
+        chat_id, counter = CHATS.key(chat), chat[_COUNTER]
         if self._dry_run:
-            self._count(of_chat.filter(rev__gt=mark))
+            for part in self.source.numbered(chat_id, floor, counter):
+                self._count(part)
             return
-        while rows := self.source.rows(MESSAGES, of_chat.filter(rev__gt=mark).order_by("rev")[: self._batch]):
-            self._put(MESSAGES, rows)
-            self._progress(len(rows))
-            mark = rows[-1][_REV]
+        for after in range(self._mark(chat_id, floor, counter), counter, self._batch):
+            parts = self.source.numbered(chat_id, after, min(after + self._batch, counter))
+            if rows := [row for part in parts for row in self.source.rows(MESSAGES, part)]:
+                self._put(MESSAGES, rows)
+                self._progress(len(rows))
+
+    def _mark(self, chat_id: UUID, floor: int, counter: int) -> int:
+        """Return the highest `rev` that the target has of a chat, above the one up to which it is complete anyway."""
+        parts = self.target.numbered(chat_id, floor, counter)
+        return max(part.aggregate(mark=Max("rev"))["mark"] or floor for part in parts)
 
     def _count(self, query: QuerySet[Any]) -> None:
         """Count messages that would be copied; some of them may be there in an earlier form."""
@@ -288,14 +288,13 @@ def _without(row: Row, place: int) -> Row:
     return row[:place] + row[place + 1 :]
 
 
-def _groups(chats: Iterable[Row], marks: dict[UUID, int], size: int) -> Iterator[list[Row]]:
+def _groups(chats: Iterable[Row], begun: Collection[Key], size: int) -> Iterator[list[Row]]:
     """Yield chats with about `size` numbers to copy together: small ones in numbers, large and begun ones alone."""
     group: list[Row] = []
     held = 0
     for chat in chats:
-        mark = marks.get(CHATS.key(chat), 0)
-        todo = chat[_COUNTER] - mark
-        if mark or todo > size:
+        todo = chat[_COUNTER]
+        if CHATS.key(chat) in begun or todo > size:
             yield [chat]
             continue
         if held + todo > size:

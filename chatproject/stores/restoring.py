@@ -19,6 +19,7 @@ from messaging import keys
 from messaging.crypto import DecryptionError, UnknownMasterKey, WrappedKey
 
 UNTOUCHED = "; nothing was touched"
+STAGING = ".restore-"
 
 
 def restore(archive: Path, *, replace: bool = False) -> tuple[Manifest, Path | None]:
@@ -36,7 +37,9 @@ def restore(archive: Path, *, replace: bool = False) -> tuple[Manifest, Path | N
     if database.exists():
         _refuse_while_in_use(database)
     database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    staging = database.parent / f".restore-{os.getpid()}"
+    for left in database.parent.glob(f"{STAGING}*"):  # of a restore that was killed
+        _remove(left)
+    staging = database.parent / f"{STAGING}{os.getpid()}"
     staging.mkdir(mode=0o700)
     try:
         manifest = _unpack(archive, staging)

@@ -9,9 +9,10 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.db.models import BinaryField, DateTimeField, ForeignKey, Model, QuerySet
+from django.db.models import BinaryField, DateTimeField, F, ForeignKey, Model, QuerySet
 
 from accounts.models import Session
+from chatproject import db
 from messaging.models import Attachment, Chat, ChatKey, ContentAccess, Departure, Membership, Message
 
 Row = tuple[Any, ...]
@@ -191,3 +192,14 @@ class Side:
         query = table.rows_of(self.alias).filter(**{f"{table.key_column}__in": keys})
         there = set(query.values_list(table.key_column, flat=True))
         return [key for key in keys if key not in there]
+
+    def numbered(self, chat_id: UUID, after: int, upto: int) -> list[QuerySet[Any]]:
+        """Return what together selects a chat's messages with a `rev` in `(after, upto]`, each part by an index.
+
+        In SQL a message as it was sent has its `seq` for its `rev`, and is found by that one alone.
+        """
+        rows = MESSAGES.rows_of(self.alias).filter(chat_id=chat_id)
+        by_rev = rows.filter(rev__gt=after, rev__lte=upto)
+        if not db.indexes_parts(using=self.alias):
+            return [by_rev]
+        return [rows.filter(seq__gt=after, seq__lte=upto, rev=F("seq")), by_rev.filter(rev__gt=F("seq"))]

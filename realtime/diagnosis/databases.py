@@ -32,7 +32,7 @@ _SYMPTOMS = (
         "start the database, or correct host and port in DATABASE_URL",
     ),
     (("unable to open database file", "readonly", "read-only"), "let Parley's user write the file and its directory"),
-    (("disk is full", "disk i/o"), "make room on the disk"),
+    (("disk is full", "disk i/o", "no space left", "file too large", "quota"), "make room on the disk"),
     (("not a database", "malformed"), "this file is not a healthy SQLite database: restore a backup"),
     (("replica set", "transaction numbers", "no transactions"), "run MongoDB as a replica set (one member will do)"),
     (("no such table", "no such column"), "run: manage.py migrate"),

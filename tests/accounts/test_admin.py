@@ -366,3 +366,20 @@ async def test_deactivating_closes_the_open_socket(daphne: Callable[..., Daphne]
         assert time.monotonic() - started < 5
         refused = await client.get("/user/me", headers=bearer)
         assert (refused.status_code, refused.json()["error"]["code"]) == (401, "session_ended")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_administration_in_maintenance(freeze: Callable[[], None]) -> None:
+    """Pages are read as ever; what is saved, and a sign-in, are answered 503 and when to come back."""
+    root = User.objects.create_superuser("root", "root@example.org", PASSWORD)
+    client = signed_in("root")
+    freeze()
+
+    saved = client.post(f"{USERS}{root.pk}/change/", {"username": "root", "email": "new@example.org"})
+    entered = Client().post("/admin/login/", {"username": "root", "password": PASSWORD})
+
+    assert "root@example.org" in page(client, USERS)
+    for answer in (saved, entered):
+        assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+        assert answer.json()["error"]["code"] == "maintenance"
+    assert User.objects.get(pk=root.pk).email == "root@example.org"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.server import Redis, make_redis
+from tests.stores.mongodb import MongoWire, mongodb
 from tests.stores.postgres import Postgres, postgres
 
 
@@ -23,4 +24,11 @@ def own_redis(tmp_path: Path) -> Iterator[Redis]:
 def own_postgres() -> Iterator[Postgres]:
     """A PostgreSQL that the test may kill."""
     with postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def own_mongodb() -> Iterator[MongoWire]:
+    """A server that speaks MongoDB's protocol, for one test."""
+    with mongodb() as server:
         yield server

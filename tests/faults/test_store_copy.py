@@ -18,7 +18,7 @@ import pytest
 from tests.conftest import DaphneFactory
 from tests.live.clients import PASSWORD, Account, Talker, register
 from tests.live.server import ROOT, Daphne
-from tests.live.test_mongodb import mongodb  # noqa: F401  a fixture
+from tests.stores.mongodb import MongoWire
 from tests.stores.postgres import Postgres
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -191,13 +191,9 @@ async def _everything_is_there(server: Daphne, account: Account, chat_id: str, a
     return len(found)
 
 
-async def test_there_and_back_by_mongodb(
-    daphne: DaphneFactory,
-    mongodb: str,  # noqa: F811
-    tmp_path: Path,
-) -> None:
+async def test_there_and_back_by_mongodb(daphne: DaphneFactory, own_mongodb: MongoWire, tmp_path: Path) -> None:
     """SQLite to MongoDB and from there to a new SQLite: the same messages, and administrators keep their rights."""
-    first, second = daphne(), daphne(DATABASE_URL=mongodb, started=False)
+    first, second = daphne(), daphne(DATABASE_URL=own_mongodb.url, started=False)
     third = daphne(data_dir=tmp_path / "third", started=False)
     third.environment = {**first.environment, "PARLEY_DATA_DIR": str(third.data_dir)}
     ada, bob = await register(first, "ada"), await register(first, "bob")
@@ -205,7 +201,7 @@ async def test_there_and_back_by_mongodb(
     await manage(first, "shell", "-c", _GIVE_RIGHTS.format(user=ada.id))
 
     for source, target, url in (
-        (first, second, mongodb),
+        (first, second, own_mongodb.url),
         (second, third, f"sqlite:///{third.data_dir}/parley.sqlite3"),
     ):
         await manage(source, "maintenance", "on")
@@ -257,3 +253,15 @@ def test_what_is_wrong_is_said_in_one_line(daphne: DaphneFactory, own_postgres: 
         assert problem in said, said
         assert "secret" not in said
     assert not Path(missing.removeprefix("sqlite:///")).exists()
+
+
+def test_an_older_schema_is_not_copied(daphne: DaphneFactory, tmp_path: Path) -> None:
+    """Neither from nor to it: the line names the first migration that is missing, and what to run."""
+    current, older = daphne(started=False), daphne(data_dir=tmp_path / "older", started=False)
+    older.manage("migrate", "messaging", "0003", "--verbosity", "0")
+    url = f"sqlite:///{older.data_dir}/parley.sqlite3"
+    problem = "has an older schema, without messaging.0004_lean_indexes -> run: DATABASE_URL=<the URL of "
+
+    assert f"{problem}--to> manage.py migrate" in fails(current, "store_copy", "--to", url)
+    own = f"sqlite:///{current.data_dir}/parley.sqlite3"
+    assert f"{problem}--from> manage.py migrate" in fails(current, "store_copy", "--from", url, "--to", own)

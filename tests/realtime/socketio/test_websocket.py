@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import structlog
+from channels.db import database_sync_to_async
 from channels.testing import WebsocketCommunicator
 
+from chatproject.db.freezing import RETRY_AFTER
 from messaging.models import Chat
 from realtime.daphne_bounds import INBOUND_FRAMES
 from realtime.engine import Engine
@@ -128,6 +131,22 @@ async def test_events_both_ways(ada: Person, bob: Person, chat: Chat, connect: C
 
     assert ack == [{"message": received, "duplicate": False}]
     assert heard[1] == answered["message"]
+    await hang_up(socket)
+
+
+async def test_in_maintenance(ada: Person, chat: Chat, freeze: Callable[[], None]) -> None:
+    """What would write is told when to come back, in the shape of every error; reading goes on."""
+    socket = await greeted(ada)
+    await database_sync_to_async(freeze)()
+
+    await say(socket, '427["message:send",' + json.dumps({"chatId": str(chat.id), "content": "hi"}) + "]")
+    refused = json.loads((await until_packet(socket, "437"))[3:])
+    await say(socket, '428["sync",{"cursors":{}}]')
+    read = json.loads((await until_packet(socket, "438"))[3:])
+
+    assert refused[0]["error"]["code"] == "maintenance"
+    assert refused[0]["error"]["retryAfter"] == RETRY_AFTER
+    assert "error" not in read[0]
     await hang_up(socket)
 
 
