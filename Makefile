@@ -19,7 +19,7 @@ PIP := $(BIN)/pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run admin demo doctor secret-files topology bench test lint test-web test-python faults format docs lock clean install migrate secrets web FORCE
+.PHONY: help run admin demo doctor secret-files topology bench test lint test-web test-python test-stores faults format docs lock clean install migrate secrets web FORCE
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,10 @@ test-web: web/node_modules/.package-lock.json ## Test the web client
 
 test-python: .venv/installed-dev web tests/live/socketio/node_modules/.package-lock.json ## Test the server, end to end and in a browser too
 	$(BIN)/pytest -n auto --dist loadfile --cov $(PYTEST_ARGS)
+
+STORES ?= sqlite mongodb postgres
+test-stores: .venv/installed-dev web tests/live/socketio/node_modules/.package-lock.json ## Test what touches a database on SQLite, MongoDB and PostgreSQL
+	@for store in $(STORES); do TEST_STORE=$$store $(BIN)/pytest -n auto --dist loadfile $(PYTEST_ARGS) || exit 1; done
 
 bench: .venv/installed-bench ## Compare Parley with its peers and write bench/report.md (BENCH_ARGS=--quick for a look)
 	$(BIN)/python -m bench.run $(BENCH_ARGS)

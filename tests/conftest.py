@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
+from django.db import connections
+from pytest_django import DjangoDbBlocker
 
 from tests.live.server import Daphne, Redis, make_daphne, make_redis
-
-DATABASE = "parley.sqlite3"
+from tests.stores import emptying
+from tests.stores.store import SQLITE_FILE, Store, current
 
 DaphneFactory = Callable[..., Daphne]
 
@@ -26,34 +28,64 @@ def a_log_context_of_its_own() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty, migrated SQLite file to copy: migrating takes seconds, copying none."""
-    server = make_daphne(tmp_path_factory.mktemp("migrated"))
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Make the database once, and only empty it between tests."""
+    emptying.use_for_tests()
+    yield
+    with django_db_blocker.unblock():
+        emptying.disconnect_others(connections["default"])
+
+
+def _migrated(directory: Path, **environment: str) -> Path:
+    """Make an installation with an empty, migrated database, and return its data directory."""
+    server = make_daphne(directory, **environment)
     server.manage("migrate", "--verbosity", "0")
-    return server.data_dir / DATABASE
+    return server.data_dir
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty, migrated SQLite file to copy, on whichever store the suite runs."""
+    return _migrated(tmp_path_factory.mktemp("migrated-sqlite")) / SQLITE_FILE
+
+
+@pytest.fixture(scope="session")
+def store() -> Store:
+    """The store of this run."""
+    return current()
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory, store: Store) -> Iterator[Path]:
+    """The installation that others get their database from: migrating takes seconds, copying few."""
+    directory = tmp_path_factory.mktemp("migrated")
+    yield _migrated(directory, **store.environment(directory / "data"))
+    store.drop(directory / "data")
 
 
 @pytest.fixture(scope="module")
-def module_daphne(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Iterator[DaphneFactory]:
+def module_daphne(tmp_path_factory: pytest.TempPathFactory, store: Store, migrated: Path) -> Iterator[DaphneFactory]:
     """As `daphne`, for servers that a whole module shares."""
     with ExitStack() as stack:
-        yield _factory(stack, tmp_path_factory.mktemp("servers"), migrated_database)
+        yield _factory(stack, tmp_path_factory.mktemp("servers"), store, migrated)
 
 
 @pytest.fixture
-def daphne(tmp_path: Path, migrated_database: Path) -> Iterator[DaphneFactory]:
+def daphne(tmp_path: Path, store: Store, migrated: Path) -> Iterator[DaphneFactory]:
     """Start servers: `daphne(REDIS_URL=..., PARLEY_RATE_LIMITS="on")`; they are stopped after the test.
 
-    Servers of one test share their data directory and secrets, so that they form one installation; `data_dir=` gives
-    one a directory of its own. `arguments=[...]` go to Daphne, `started=False` leaves the start to the test.
+    Servers of one test share their data directory, secrets and database, so that they form one installation;
+    `data_dir=` gives one a directory of its own. The database is on the store of this run, and migrated, unless
+    `migrate=False` or `DATABASE_URL=` says otherwise. `arguments=[...]` go to Daphne, `started=False` leaves the start
+    to the test.
     """
     with ExitStack() as stack:
-        yield _factory(stack, tmp_path, migrated_database)
+        yield _factory(stack, tmp_path, store, migrated)
 
 
 @pytest.fixture(scope="module")
 def live_server_process(module_daphne: DaphneFactory) -> Daphne:
-    """A real server on its own SQLite database, without Redis; the tests of a module share it."""
+    """A real server on its own database, without Redis; the tests of a module share it."""
     return module_daphne()
 
 
@@ -65,13 +97,22 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
         yield server
 
 
-def _factory(stack: ExitStack, directory: Path, migrated_database: Path) -> DaphneFactory:
-    def start(*, started: bool = True, data_dir: Path | None = None, **options: object) -> Daphne:
-        server = stack.enter_context(make_daphne(directory, data_dir=data_dir, **options))  # type: ignore[arg-type]
-        if server.environment.get("DATABASE_URL"):
+def _factory(stack: ExitStack, directory: Path, store: Store, migrated: Path) -> DaphneFactory:
+    installed: set[Path] = set()
+
+    def start(
+        *, started: bool = True, migrate: bool = True, data_dir: Path = directory / "data", **options: Any
+    ) -> Daphne:
+        first = data_dir not in installed
+        installed.add(data_dir)
+        if first:
+            stack.callback(store.drop, data_dir)
+        options = {**store.environment(data_dir), **options}
+        server = stack.enter_context(make_daphne(directory, data_dir=data_dir, **options))
+        if migrate and server.environment.get("DATABASE_URL") != store.environment(data_dir).get("DATABASE_URL"):
             server.manage("migrate", "--verbosity", "0")
-        elif not (server.data_dir / DATABASE).exists():
-            shutil.copyfile(migrated_database, server.data_dir / DATABASE)
+        elif migrate and first:
+            store.copy(migrated, data_dir)
         if started:
             server.start()
         return server

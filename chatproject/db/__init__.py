@@ -8,8 +8,8 @@ from __future__ import annotations
 import functools
 import random
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import structlog
@@ -43,9 +43,12 @@ __all__ = [
 P = ParamSpec("P")
 T = TypeVar("T")
 
-ATTEMPTS = 6
+ATTEMPTS = 10
+"""MongoDB lets nobody wait for a row: of several who write one chat at once only the first succeeds."""
 FIRST_PAUSE = 0.01
 LONGEST_PAUSE = 0.5
+PATIENCE = 30
+"""Seconds after which no other try begins: SQLite has waited for 20 of them before it says that it is locked."""
 
 _TRANSIENT_SQLSTATES = {"40001", "40P01"}  # PostgreSQL: serialization_failure, deadlock_detected
 _TRANSIENT_SQLITE = ("database is locked", "database table is locked")
@@ -71,11 +74,29 @@ def has_transactions() -> bool:
 
 def atomic() -> AbstractContextManager[None]:
     """Open a transaction, or join the one that is open."""
-    if vendor() == "mongodb":
-        from django_mongodb_backend import transaction as mongodb_transaction  # noqa: PLC0415
+    return _mongodb_atomic() if vendor() == "mongodb" else django_transaction.atomic()
 
-        return mongodb_transaction.atomic()  # type: ignore[no-any-return]
-    return django_transaction.atomic()
+
+@contextmanager
+def _mongodb_atomic() -> Iterator[None]:
+    """Open the backend's transaction, and mend its end.
+
+    A commit that fails raises the driver's own error there, and leaves a session behind that the thread's next
+    transaction would take for its own.
+    """
+    from django_mongodb_backend import transaction as mongodb_transaction  # noqa: PLC0415  with MongoDB alone
+    from pymongo.errors import PyMongoError  # noqa: PLC0415
+
+    try:
+        with mongodb_transaction.atomic():
+            yield
+    except PyMongoError as error:
+        connection: Any = connections[DEFAULT_DB_ALIAS]
+        if connection.session is not None and not connection.in_atomic_block_mongo:
+            connection.session.end_session()
+            connection.session = None
+            connection.run_on_commit = []
+        raise DatabaseError(str(error)) from error
 
 
 def indexes_parts() -> bool:
@@ -127,7 +148,8 @@ def transactional(*, retry_conflicts: bool = False) -> Callable[[Callable[P, T]]
 
     With `retry_conflicts` a unique violation counts as such a request too: somebody else stored the same thing first,
     and the second try finds it. Inside another transaction the function joins it, and the outer one is what is
-    repeated. It must therefore have no effect outside of the database but through `on_commit`.
+    repeated. It must therefore have no effect outside of the database but through `on_commit`. What has committed is
+    never repeated, whatever fails afterwards. There are at most `ATTEMPTS` tries, the last begins within `PATIENCE`.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
@@ -135,13 +157,16 @@ def transactional(*, retry_conflicts: bool = False) -> Callable[[Callable[P, T]]
         def run(*args: P.args, **kwargs: P.kwargs) -> T:
             if in_transaction():
                 return function(*args, **kwargs)
+            deadline = time.monotonic() + PATIENCE
+            committed: list[bool] = []
             for attempt in range(1, ATTEMPTS + 1):
                 try:
                     with atomic():
+                        on_commit(lambda: committed.append(True))
                         return function(*args, **kwargs)
                 except DatabaseError as error:
                     again = is_transient(error) or (retry_conflicts and isinstance(error, IntegrityError))
-                    if attempt == ATTEMPTS or not again:
+                    if committed or not again or attempt == ATTEMPTS or time.monotonic() > deadline:
                         raise
                     log.info("db.retry", attempt=attempt, function=function.__qualname__, error=type(error).__name__)
                     pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)

@@ -91,8 +91,8 @@ def _update_each_on_mongodb(
         writes.append(UpdateOne({fields[0].column: key}, {"$set": dict(zip(columns, stored, strict=True))}))
     if writes:
         # What the driver raises must be Django's error, or two processes that write to one chat would not try again.
-        write = wrap_database_errors(connection.get_collection(model._meta.db_table).bulk_write)
-        write(writes, session=connection.session)
+        collection = connection.get_collection(model._meta.db_table)
+        wrap_database_errors(collection.bulk_write)(writes, session=connection.session)
 
 
 class _Column:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,7 +30,8 @@ LOCKED = OperationalError("database is locked")
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Note the pauses between tries instead of waiting."""
     taken: list[float] = []
-    monkeypatch.setattr("chatproject.db.time.sleep", taken.append)
+    # Not `time.sleep` itself: the driver's own threads sleep too.
+    monkeypatch.setattr("chatproject.db.time", SimpleNamespace(sleep=taken.append, monotonic=time.monotonic))
     return taken
 
 
@@ -239,12 +242,15 @@ def values_of(model: Any, **given: Any) -> list[Any]:
 def test_inserted_rows_are_what_the_model_would_have_stored(transactional_db: None, count: int) -> None:
     """Every kind of value comes back as it went in: ids, times, numbers, texts, booleans, bytes and what is absent."""
     owner = User.objects.create_user(username="owner", email="owner@x.org", password=None)
+    moment = datetime(2026, 1, 31, 12, 0, 0, 123000, tzinfo=UTC)
     rows = [
         values_of(
             Session,
             user_id=owner.id,
             refresh_hash=bytes([number]) * 32,
-            expires_at=datetime(2026, 1, 31, 12, 0, 0, 123000, tzinfo=UTC),
+            expires_at=moment,
+            created_at=moment,
+            refreshed_at=moment,
             user_agent="☕ \"'%s?",
         )
         for number in range(count)
@@ -269,13 +275,13 @@ def test_a_row_that_is_there_already_is_refused(transactional_db: None) -> None:
 
 
 def test_many_rows_take_few_statements(transactional_db: None) -> None:
-    """Sixty-four at a time."""
+    """Sixty-four at a time; on MongoDB one command takes them all."""
     rows = [values_of(User, username=f"u{n}", username_key=f"u{n}", email=f"{n}@x.org") for n in range(130)]
 
     with CaptureQueriesContext(connections["default"]) as captured:
         db.insert(User, rows)
 
-    assert len(captured) == 3
+    assert len(captured) == (1 if db.vendor() == "mongodb" else 3)
 
 
 def test_rows_get_values_of_their_own(transactional_db: None) -> None:

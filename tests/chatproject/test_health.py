@@ -239,13 +239,9 @@ def test_a_redis_that_hangs_is_told_in_time(daphne: Callable[..., Daphne], redis
 
 
 @pytest.mark.live
-def test_a_server_before_its_migrations(daphne: Callable[..., Daphne], tmp_path: Path) -> None:
+def test_a_server_before_its_migrations(daphne: Callable[..., Daphne]) -> None:
     """An empty database answers, and is not ready."""
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    (empty / "parley.sqlite3").touch()
-
-    server = daphne(data_dir=empty)
+    server = daphne(migrate=False)
 
     assert get(server, "/readyz")[0] == 503
     assert get(server, "/readyz")[1]["checks"]["database"] == "ok"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.postgres import Postgres, postgres
 from tests.live.server import Redis, make_redis
+from tests.stores.postgres import Postgres, postgres
 
 
 @pytest.fixture

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
-import psycopg
-
-from tests.conftest import DATABASE, DaphneFactory
-from tests.faults.postgres import Postgres
+from tests.conftest import DaphneFactory
 from tests.faults.proxy import FaultProxy
 from tests.live.server import Daphne, Process, Redis
+from tests.stores import reading
+from tests.stores.postgres import Postgres
 
 
 def _id(value: object) -> str:
@@ -60,21 +57,14 @@ class Fleet:
 
     def rows(self) -> list[Row]:
         """Read every message straight from the database, past all of Parley."""
-        found = self._query('SELECT "_id", "chatId", "senderId", "clientId", seq, rev FROM messages')
-        return [Row(*(_id(value) for value in row[:4]), *row[4:]) for row in found]
+        ids = ("_id", "chatId", "senderId", "clientId")
+        found = reading.rows(self.daphnes[0].database_url, "messages")
+        return [Row(*(_id(row[name]) for name in ids), row["seq"], row["rev"]) for row in found]
 
     def revs(self) -> dict[str, int]:
         """Read the counter of every chat."""
-        return {_id(chat_id): rev for chat_id, rev in self._query('SELECT "_id", counter FROM chats')}
-
-    def _query(self, query: str) -> list[tuple[Any, ...]]:
-        connection: Any = (
-            sqlite3.connect(self.daphnes[0].data_dir / DATABASE)
-            if self.postgres is None
-            else psycopg.connect(self.postgres.url)
-        )
-        with closing(connection):
-            return list(connection.execute(query).fetchall())
+        chats = reading.rows(self.daphnes[0].database_url, "chats")
+        return {_id(chat["_id"]): chat["counter"] for chat in chats}
 
     @property
     def log(self) -> str:
@@ -86,7 +76,7 @@ class Fleet:
 async def fleet(
     daphne: DaphneFactory, redis: Redis, *, database: Postgres | None = None, **environment: str
 ) -> AsyncIterator[Fleet]:
-    """Start two Daphnes on one Redis (which runs) and one database: SQLite, or the given one, which runs too."""
+    """Start two Daphnes on one Redis (which runs) and one database: the store's, or the given one, which runs too."""
     if database is not None:
         environment["DATABASE_URL"] = database.url
     async with AsyncExitStack() as stack:

@@ -10,10 +10,10 @@ from tests.conftest import DaphneFactory
 from tests.faults.cast import Cast
 from tests.faults.fleet import Fleet, fleet
 from tests.faults.kills import kill_along
-from tests.faults.postgres import Postgres
 from tests.faults.readers import Reader
 from tests.faults.writers import RestWriter, Writer
 from tests.live.server import Redis
+from tests.stores.postgres import Postgres
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(300)]
 

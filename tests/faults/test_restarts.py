@@ -14,12 +14,12 @@ import pytest
 from tests.conftest import DaphneFactory
 from tests.faults.cast import Cast
 from tests.faults.fleet import fleet
-from tests.faults.postgres import Postgres
 from tests.faults.proxy import Way
 from tests.faults.readers import Reader
 from tests.faults.writers import RestWriter, Writer
 from tests.live.clients import PASSWORD, bare_socket, register
 from tests.live.server import LOOPBACK, Daphne, Redis
+from tests.stores.postgres import Postgres
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -153,6 +153,11 @@ class Daphne(Process):
         """The address of the socket."""
         return f"ws://{LOOPBACK}:{self.port}/ws"
 
+    @property
+    def database_url(self) -> str:
+        """The address of the database, also where it is the embedded one."""
+        return self.environment.get("DATABASE_URL") or f"sqlite://{self.data_dir}/parley.sqlite3"
+
     def start(self) -> None:
         """Start Daphne and return once it answers `/healthz`."""
         super().start()

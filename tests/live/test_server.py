@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from tests.live.server import Daphne, Redis, StartFailedError, make_daphne, make_redis
+from tests.stores import reading
 
 pytestmark = pytest.mark.live
 
@@ -23,11 +24,11 @@ def get(server: Daphne, path: str) -> tuple[int, object]:
 
 
 def test_the_shared_server_answers(live_server_process: Daphne) -> None:
-    """It is up, in a data directory of its own."""
+    """It is up, on a migrated database of its own."""
     status, body = get(live_server_process, "/healthz")
 
     assert (status, body) == (200, {"status": "ok"})
-    assert (live_server_process.data_dir / "parley.sqlite3").exists()
+    assert {"users", "messages"} <= set(reading.tables(live_server_process.database_url))
 
 
 def test_two_servers_form_one_installation(daphne: Callable[..., Daphne], redis_server: Redis) -> None:

@@ -1,55 +1,20 @@
-"""The same code on a server that speaks MongoDB's protocol: `DATABASE_URL` alone makes the difference."""
+"""A conversation from the first migration on, on the store of the run: `DATABASE_URL` alone makes the difference."""
 
 from __future__ import annotations
-
-import socket
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.conftest import DaphneFactory
 from tests.live.clients import Talker, register
-from tests.live.server import LOOPBACK, Process, free_port
 
 pytestmark = pytest.mark.live
 
 
-@dataclass(kw_only=True)
-class MongoWire(Process):
-    """A server that speaks MongoDB's wire protocol, from the SecantusDB wheel."""
-
-    port: int
-
-    def answers(self) -> bool:
-        """Tell whether it takes connections."""
-        try:
-            with socket.create_connection((LOOPBACK, self.port), timeout=2):
-                return True
-        except OSError:
-            return False
-
-
-@pytest.fixture
-def mongodb(tmp_path: Path) -> Iterator[str]:
-    """The URL of an empty database."""
-    port = free_port()
-    executable = str(Path(sys.executable).with_name("secantusd-py"))
-    storage = tmp_path / "mongodb"
-    storage.mkdir()
-    command = [executable, "--port", str(port), "--storage-path", str(storage)]
-    with MongoWire(name="secantusd-py", command=command, log_path=tmp_path / "mongodb.log", port=port) as server:
-        server.start()
-        server.wait_until(server.answers)
-        yield f"mongodb://{LOOPBACK}:{port}/parley"
-
-
-async def test_two_people_talk_on_mongodb(daphne: DaphneFactory, mongodb: str) -> None:
+async def test_two_people_talk(daphne: DaphneFactory) -> None:
     """Migrating, registering, talking by socket and REST, reading again after a restart; the admin answers too."""
-    server = daphne(DATABASE_URL=mongodb)
+    server = daphne(migrate=False)
+    server.manage("migrate", "--verbosity", "0")
     ada, bob = await register(server, "ada"), await register(server, "bob")
     async with Talker(server, ada) as on_ada, Talker(server, bob) as on_bob:
         stored = await on_ada.say("Tea at four?", receiverId=bob.id)

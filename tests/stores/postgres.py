@@ -92,8 +92,8 @@ def _programs(directory: Path, user: pwd.struct_passwd | None) -> Path:
 
 
 @contextmanager
-def postgres() -> Iterator[Postgres]:
-    """Give an empty, running server, and remove it afterwards.
+def postgres(**options: str) -> Iterator[Postgres]:
+    """Give an empty, running server with these settings of its configuration, and remove it afterwards.
 
     It refuses to run as root, so root runs it as nobody, in a directory that nobody can reach.
     """
@@ -103,14 +103,14 @@ def postgres() -> Iterator[Postgres]:
         programs = _programs(directory, user)
         if user is not None:
             os.chown(directory, user.pw_uid, user.pw_gid)
-        with _described(directory, programs, user) as server:
+        with _described(directory, programs, user, options) as server:
             server.start()
             yield server
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _described(directory: Path, programs: Path, user: pwd.struct_passwd | None) -> Postgres:
+def _described(directory: Path, programs: Path, user: pwd.struct_passwd | None, options: dict[str, str]) -> Postgres:
     data, port = directory / "data", free_port()
     preparing = Process(
         name="initdb",
@@ -122,12 +122,12 @@ def _described(directory: Path, programs: Path, user: pwd.struct_passwd | None) 
     )
     preparing.start()
     assert preparing.wait(seconds=60) == 0, preparing.log
-    options = {"listen_addresses": LOOPBACK, "unix_socket_directories": "", "shared_buffers": "32MB"}
+    settings = {"listen_addresses": LOOPBACK, "unix_socket_directories": "", "shared_buffers": "32MB", **options}
     return Postgres(
         name=f"postgres on port {port}",
         command=[
             *(str(programs / "postgres"), "-D", str(data), "-p", str(port)),
-            *(part for name, value in options.items() for part in ("-c", f"{name}={value}")),
+            *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
         ],
         log_path=directory / "postgres.log",
         environment=clean_environment(LC_ALL="C"),

@@ -1,0 +1,40 @@
+"""Runs `secantusd-py` with one answer put right: MongoDB takes nested documents of a stage apart into paths.
+
+`{"$project": {"sender": {"name": 1}}}` asks for `sender.name`, and `$addFields` keeps what else `sender` holds. The
+server takes the nested document for the value. Whatever the ORM reads across a relation goes that way, so that without
+this little could be tested. `tests/test_stores.py` tells when a version of the server no longer needs it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+STAGES = ("$project", "$addFields", "$set")
+
+
+def paths(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield `(path, expression)` of a stage's fields; a document with an operator is an expression, not a level."""
+    for name, value in fields.items():
+        if isinstance(value, Mapping) and value and not any(key.startswith("$") for key in value):
+            yield from paths(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def corrected(stage: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the stage for fields that may be nested."""
+
+    def run(fields: Any, *rest: Any, **more: Any) -> Any:
+        return stage(dict(paths(fields)) if isinstance(fields, Mapping) else fields, *rest, **more)
+
+    return run
+
+
+if __name__ == "__main__":
+    from secantus import aggregate
+    from secantus.cli import main
+
+    aggregate._STAGES.update({name: corrected(aggregate._STAGES[name]) for name in STAGES})  # type: ignore[has-type]
+    sys.exit(main())
