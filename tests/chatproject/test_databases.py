@@ -17,7 +17,6 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from pymongo import MongoClient
 from pymongo.client_options import ClientOptions
-from pymongo.errors import ConfigurationError
 
 from chatproject import databases
 
@@ -174,7 +173,7 @@ def test_mongodb_with_tls_and_a_password(tmp_path: Path) -> None:
     context = pool._ssl_context
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
     authority.write_text("no certificate")
-    with pytest.raises(ConfigurationError):  # so it is read
+    with pytest.raises(Exception, match="no certificate"):  # so it is read
         client_options(url, tmp_path)
 
 
