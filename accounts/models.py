@@ -86,7 +86,11 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     class Meta:
         db_table = "users"
-        indexes = (models.Index(fields=["username_key"], name="users_by_username_key"),)
+        indexes = (
+            models.Index(fields=["username_key"], name="users_by_username_key"),
+            # Of the status alone: with `lastSeen` every renewal would have to write to it.
+            models.Index(fields=["status"], name="users_status"),
+        )
 
     def __str__(self) -> str:
         return self.username

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
@@ -18,9 +18,29 @@ PRAGMAS = (
     "PRAGMA wal_autocheckpoint=16000; PRAGMA temp_store=MEMORY;"
 )
 
-
 PATIENCE_SECONDS = 5
 """How long a connection may take: longer, and the calls of people who wait would hold every thread there is."""
+
+MONGODB_OPTIONS: dict[str, Any] = {
+    # What was acked survives the loss of any one member, and what was read is never rolled back.
+    "w": "majority",
+    "journal": True,
+    "readConcernLevel": "majority",
+    # A secondary lags behind: the writer would not find its own message, and a client be shown a number of the past.
+    "readPreference": "primary",
+    "retryWrites": True,
+    "retryReads": True,
+    # One client for all threads of a process. Beyond its size a thread waits, and then answers that it cannot.
+    "maxPoolSize": 50,
+    "waitQueueTimeoutMS": PATIENCE_SECONDS * 1000,
+    "maxIdleTimeMS": 600_000,
+    "connectTimeoutMS": PATIENCE_SECONDS * 1000,
+    "serverSelectionTimeoutMS": PATIENCE_SECONDS * 1000,
+    # No time-out of the socket: building an index may take minutes, and a member that hangs is noticed by the driver's
+    # own look at it, which then breaks off what waits for it.
+    "appName": "parley",
+}
+"""What the driver is told unless the URL says otherwise; TLS and SCRAM come with the URL."""
 
 
 def is_mongodb(url: str) -> bool:
@@ -64,9 +84,10 @@ def _mongodb(url: str) -> dict[str, Any]:
             parse_uri(url)
         except (ConfigurationError, InvalidURI, ValueError) as error:
             raise _malformed(re.split(r"[.,] ", str(error))[0].rstrip(".")) from None
-    options = {} if "serverselectiontimeoutms" in url.lower() else {"serverSelectionTimeoutMS": PATIENCE_SECONDS * 1000}
+    chosen = {name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
+    options = {name: value for name, value in MONGODB_OPTIONS.items() if name.lower() not in chosen}
     name = parts.path.strip("/") or "parley"
-    return {"ENGINE": "django_mongodb_backend", "HOST": url, "NAME": name, "OPTIONS": options}
+    return {"ENGINE": "chatproject.db.mongodb", "HOST": url, "NAME": name, "OPTIONS": options}
 
 
 def _postgresql(url: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pytest_django import DjangoDbBlocker
 
 from chatproject.db import freezing
 from tests.live.server import Daphne, Redis, make_daphne, make_redis
-from tests.stores import emptying
+from tests.stores import emptying, watching
 from tests.stores.store import SQLITE_FILE, Store, current
 
 DaphneFactory = Callable[..., Daphne]

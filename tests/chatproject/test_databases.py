@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
+import ssl
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
+from pymongo import MongoClient
+from pymongo.client_options import ClientOptions
 
 from chatproject import databases
 
@@ -56,7 +64,7 @@ def test_mongodb(url: str, name: str, tmp_path: Path) -> None:
     """The whole URL is the backend's; the path names the database."""
     settings = databases.parse(url, data_dir=tmp_path)
 
-    assert (settings["ENGINE"], settings["NAME"], settings["HOST"]) == ("django_mongodb_backend", name, url)
+    assert (settings["ENGINE"], settings["NAME"], settings["HOST"]) == ("chatproject.db.mongodb", name, url)
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
@@ -97,11 +105,96 @@ def test_nobody_waits_long_for_a_database_that_is_away(url: str, tmp_path: Path)
     assert {options.get("serverSelectionTimeoutMS"), options.get("connect_timeout")} & {5000, 5}
 
 
-def test_patience_with_mongodb_can_be_chosen(tmp_path: Path) -> None:
-    """The URL wins."""
-    url = "mongodb://db/parley?serverSelectionTimeoutMS=9000"
+def client_options(url: str, tmp_path: Path) -> ClientOptions:
+    """Return what the driver makes of the settings, without connecting."""
+    settings = databases.parse(url, data_dir=tmp_path)
+    client: MongoClient[Any] = MongoClient(settings["HOST"], **settings["OPTIONS"], connect=False)
+    with client:
+        return client.options
 
-    assert databases.parse(url, data_dir=tmp_path)["OPTIONS"] == {}
+
+def told(options: ClientOptions) -> dict[str, object]:
+    """Return those that decide what survives, what is read, and who waits how long."""
+    pool = options.pool_options
+    return {
+        "write concern": options.write_concern.document,
+        "read concern": options.read_concern.level,
+        "read preference": options.read_preference.mongos_mode,
+        "retries": (options.retry_writes, options.retry_reads),
+        "pool": (pool.max_pool_size, pool.wait_queue_timeout, pool.connect_timeout),
+        "patience": options.server_selection_timeout,
+        "name": pool.appname,
+    }
+
+
+DEFAULTS = {
+    "write concern": {"w": "majority", "j": True},
+    "read concern": "majority",
+    "read preference": "primary",
+    "retries": (True, True),
+    "pool": (50, 5, 5),
+    "patience": 5,
+    "name": "parley",
+}
+
+
+def test_what_mongodb_has_acked_and_shown_is_there_to_stay(tmp_path: Path) -> None:
+    """On a majority's disks; and nobody waits for ever."""
+    assert told(client_options("mongodb://db/parley?replicaSet=rs0", tmp_path)) == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("query", "changed"),
+    [
+        ("w=2&journal=false", {"write concern": {"w": 2, "j": False}}),
+        ("readconcernlevel=local", {"read concern": "local"}),
+        ("readPreference=secondary", {"read preference": "secondary"}),
+        ("retryWrites=false", {"retries": (False, True)}),
+        ("MAXPOOLSIZE=9&connectTimeoutMS=700", {"pool": (9, 5, 0.7)}),
+        ("serverSelectionTimeoutMS=9000", {"patience": 9}),
+        ("appName=parley-2", {"name": "parley-2"}),
+    ],
+)
+def test_the_url_of_mongodb_wins(query: str, changed: dict[str, object], tmp_path: Path) -> None:
+    """Option by option, in any case."""
+    assert told(client_options(f"mongodb://db/parley?{query}", tmp_path)) == DEFAULTS | changed
+
+
+def test_mongodb_with_tls_and_a_password(tmp_path: Path) -> None:
+    """The authority's file and the mechanism are told by the URL, the password percent-encoded."""
+    authority = tmp_path / "ca.pem"
+    authority.write_text(ssl.DER_cert_to_PEM_cert(self_signed()))
+    url = f"mongodb://ada:s%40me@db/parley?authSource=admin&authMechanism=SCRAM-SHA-256&tls=true&tlsCAFile={authority}"
+
+    pool = client_options(url, tmp_path).pool_options
+    login = pool._credentials
+
+    assert (login.mechanism, login.source, login.username, login.password) == ("SCRAM-SHA-256", "admin", "ada", "s@me")
+    context = pool._ssl_context
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    authority.write_text("no certificate")
+    with pytest.raises(Exception, match="no certificate"):  # so it is read
+        client_options(url, tmp_path)
+
+
+def self_signed() -> bytes:
+    """Return the certificate of an authority (DER)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "Parley's test")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    signed = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    return signed.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
+def test_the_client_in_use_was_told_so(db: None) -> None:
+    """It is the same for all threads of the process. The driver of the other stores knows none of this."""
+    connection = connections["default"]
+    if connection.vendor == "mongodb":
+        connection.ensure_connection()
+        assert told(connection.connection.options) == DEFAULTS
+    else:
+        assert "w" not in connection.settings_dict["OPTIONS"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from django.db import connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from chatproject import db
 from chatproject.ids import uuid7
 from messaging import keys, representation, selectors, services
 from messaging.drafts import Draft
@@ -177,7 +178,7 @@ def test_nothing_changed_is_an_empty_page(ada: Person, direct: Chat, after: int)
 
 
 def test_changes_of_many_chats(ada: Person, grace: Person, alan: Person, direct: Chat) -> None:
-    """Two statements for all, each above its own cursor."""
+    """One or two statements for all, each chat above its own cursor."""
     other, quiet = open_direct(ada, alan), open_direct(grace, alan)
     fill(direct, ada, 3)
     fill(other, alan, 2)
@@ -190,7 +191,7 @@ def test_changes_of_many_chats(ada: Person, grace: Person, alan: Person, direct:
         direct.id: [2, 3],
         other.id: [1, 2],
     }
-    assert len(captured) == 2
+    assert len(captured) == (2 if db.indexes_parts() else 1)
     assert selectors.changes_of_chats(cursors={}) == {}
 
 
@@ -365,8 +366,8 @@ def test_the_inbox_costs_the_same_for_any_number_of_chats(ada: Person, person: C
     assert statements(show) == one == 6
 
 
-@pytest.mark.parametrize(("way", "cost"), [("history", 5), ("changes", 6)])
-def test_a_page_costs_the_same_for_any_size(ada: Person, person: Callable[[str], Person], way: str, cost: int) -> None:
+@pytest.mark.parametrize("way", ["history", "changes"])
+def test_a_page_costs_the_same_for_any_size(ada: Person, person: Callable[[str], Person], way: str) -> None:
     """One message or fifty, two members or thirty."""
 
     def show(chat: Chat) -> None:
@@ -381,6 +382,7 @@ def test_a_page_costs_the_same_for_any_size(ada: Person, person: Callable[[str],
     say(ada, small)
     fill(large, ada, 50)
 
+    cost = 6 if way == "changes" and db.indexes_parts() else 5
     assert statements(lambda: show(small)) == statements(lambda: show(large)) == cost
 
 

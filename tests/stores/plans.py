@@ -1,0 +1,169 @@
+"""Tells how a database answers what it was asked: which indexes it uses, and how many rows it looks at.
+
+SQLite names the index but counts no rows: the steps of its virtual machine stand for them. PostgreSQL counts. MongoDB's
+test server has a planner of its own, so there the shape of the pipeline is held to the indexes, and `explain` is asked
+only of a real server.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection
+
+from tests.stores.watching import Pipeline, Statement
+
+SMALL_TABLE = 8
+"""Pages of a table that PostgreSQL rightly reads as a whole."""
+
+
+def sqlite_scans(asked: Statement) -> list[str]:
+    """Return the steps of SQLite's plan that read a table or an index from end to end."""
+    with connection.cursor() as cursor:
+        rows = cursor.execute(f"EXPLAIN QUERY PLAN {asked.sql}", asked.parameters).fetchall()
+    return [step for *_, step in rows if step.startswith("SCAN") and "CONSTANT ROW" not in step]
+
+
+def sqlite_steps(asked: Statement) -> int:
+    """Return how many steps of its virtual machine SQLite takes to answer."""
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    with connection.cursor() as cursor:
+        connection.connection.set_progress_handler(count, 1)
+        try:
+            cursor.execute(asked.sql, asked.parameters).fetchall()
+        finally:
+            connection.connection.set_progress_handler(None, 0)
+    return steps
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How one table was read for a query."""
+
+    table: str
+    how: str
+    looked_at: int
+
+
+def postgres_readings(asked: Statement) -> tuple[int, list[Reading]]:
+    """Return how many rows PostgreSQL gave for the query, and how it came by them."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {asked.sql}", asked.parameters)
+        [(found,)] = cursor.fetchall()
+    plan = (found if isinstance(found, list) else json.loads(found))[0]["Plan"]
+    return _rows(plan), [_reading(node) for node in _nodes(plan) if "Relation Name" in node]
+
+
+def postgres_pages(table: str) -> int:
+    """Return how large the planner takes a table to be."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT relpages FROM pg_class WHERE oid = %s::regclass", [table])
+        return int(cursor.fetchone()[0])
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from _nodes(child)
+
+
+def _rows(node: dict[str, Any]) -> int:
+    return round(node["Actual Rows"] * node["Actual Loops"])
+
+
+def _reading(node: dict[str, Any]) -> Reading:
+    dropped = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
+    return Reading(node["Relation Name"], node["Node Type"], _rows(node) + round(dropped * node["Actual Loops"]))
+
+
+def mongodb_indexes(collection: str) -> list[list[str]]:
+    """Return the fields of each index that a query may use: those with a filter serve only queries that repeat it."""
+    indexes = connection.database[collection].list_indexes()
+    return [list(index["key"]) for index in indexes if "partialFilterExpression" not in index]
+
+
+def mongodb_unserved(asked: Pipeline) -> list[str]:
+    """Return what is wrong with a pipeline: it has to begin with conditions on the first fields of an index."""
+    if not asked.stages or "$match" not in asked.stages[0]:
+        return [f"{asked.collection}: the first stage is no $match: {asked.stages[:1]}"]
+    indexes = mongodb_indexes(asked.collection)
+    return [
+        f"{asked.collection}: no index begins with {sorted(fields)}"
+        for fields in _alternatives(asked.stages[0]["$match"])
+        if not any(index[0] in fields for index in indexes)
+    ]
+
+
+def mongodb_sorts_in_memory(asked: Pipeline) -> bool:
+    """Tell whether the order comes from no index: neither from the fields after those with one value, nor at once."""
+    [sort] = [stage["$sort"] for stage in asked.stages if "$sort" in stage] or [None]
+    if sort is None:
+        return False
+    fixed = _fixed(asked.stages[0]["$match"])
+    wanted = list(sort)
+    for index in mongodb_indexes(asked.collection):
+        rest = [field for place, field in enumerate(index) if field not in fixed or field in wanted]
+        if rest[: len(wanted)] == wanted:
+            return asked.stages[1] != {"$sort": sort}
+    return True
+
+
+def _alternatives(condition: dict[str, Any]) -> list[set[str]]:
+    """Return the fields that each alternative has a condition on; of an index, any of them may be the first."""
+    found: list[set[str]] = [set()]
+    for key, value in condition.items():
+        if key == "$and":
+            parts = [[set[str]()]]
+            for part in value:
+                parts.append(_alternatives(part))
+            groups = _product(parts)
+        elif key == "$or":
+            groups = [one for part in value for one in _alternatives(part)]
+        elif key.startswith("$"):
+            groups = [set()]
+        else:
+            groups = [{key}]
+        found = _product([found, groups])
+    return found
+
+
+def _product(parts: list[list[set[str]]]) -> list[set[str]]:
+    made: list[set[str]] = [set()]
+    for part in parts:
+        made = [one | other for one in made for other in part]
+    return made
+
+
+def _fixed(condition: dict[str, Any]) -> set[str]:
+    """Return the fields that have to have one value."""
+    parts = condition.get("$and", [condition])
+    return {key for part in parts for key, value in part.items() if not key.startswith("$") and not isinstance(value, dict)}
+
+
+def mongodb_explained(asked: Pipeline) -> tuple[int, int, set[str]]:
+    """Return what a real server says: documents looked at, documents found, and the stages that found them."""
+    command = {"aggregate": asked.collection, "pipeline": asked.stages, "cursor": {}}
+    told = connection.database.command("explain", command, verbosity="executionStats")
+    first = told["stages"][0]["$cursor"] if "stages" in told else told
+    stats = first["executionStats"]
+    return stats["totalDocsExamined"], stats["nReturned"], set(_named(stats["executionStages"]))
+
+
+def _named(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if "stage" in node:
+            yield str(node["stage"])
+        for value in node.values():
+            yield from _named(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _named(value)
