@@ -10,10 +10,11 @@ from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.core.validators import RegexValidator
-from django.db import models
+from django.db import DEFAULT_DB_ALIAS, models
 from django.utils import timezone
 
 from accounts.passwords import prepare
+from chatproject.db import freezing
 from chatproject.ids import uuid7
 
 USERNAME_RULE = RegexValidator(
@@ -44,7 +45,9 @@ class UserManager(BaseUserManager["User"]):
     """Makes users with normalised names and hashed passwords."""
 
     def create_user(self, username: str, email: str, password: str | None = None, **extra: Any) -> User:
-        """Store a user. The caller has validated the fields."""
+        """Store a user. The caller has validated the fields. Raises `Maintenance`."""
+        # `createsuperuser` names the database, and then no router is asked whether it may be written.
+        freezing.check_writable(self._db or DEFAULT_DB_ALIAS)
         user = self.model(username=AbstractBaseUser.normalize_username(username), email=normalize_email(email), **extra)
         user.set_password(password)
         user.save(using=self._db)

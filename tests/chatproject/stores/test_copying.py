@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 
 from accounts.models import Session, User
+from chatproject.ids import uuid7
 from chatproject.stores import copying
 from chatproject.stores.models import Freeze
 from chatproject.stores.tables import CHATS, MESSAGES, TABLES
@@ -220,3 +222,12 @@ def test_every_message_puts_a_damaged_copy_right(pair: Pair) -> None:
     assert pair.verify().good
     assert Membership.objects.using("target").count() == 2
     assert CHATS.count("target") == 1
+
+
+def test_a_window_of_numbers_is_read_by_indexes(pair: Pair) -> None:
+    """Reading on in a long chat neither scans nor sorts it: each part of a window is a range of an index."""
+    sent, changed = (part.explain() for part in pair.target.numbered(uuid7(), 50_000, 52_000))
+
+    assert re.search(r"USING INDEX \S+ \(chatId=\? AND seq>\? AND seq<\?\)", sent), sent
+    assert "USING INDEX messages_chat_changed (chatId=? AND rev>? AND rev<?)" in changed
+    assert "TEMP B-TREE" not in sent + changed
