@@ -65,8 +65,6 @@ def postgres_readings(asked: Statement) -> tuple[int, list[Reading]]:
             cursor.execute(f"SET LOCAL {way} = off")
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {asked.sql}", asked.parameters)
         [(found,)] = cursor.fetchall()
-        for way in WHOLE_TABLES:
-            cursor.execute(f"SET LOCAL {way} = on")
     plan = (found if isinstance(found, list) else json.loads(found))[0]["Plan"]
     counted = [_rows(child) for node in _nodes(plan) if node["Node Type"] == "Aggregate" for child in node["Plans"]]
     return max([_rows(plan), *counted]), [_reading(node) for node in _nodes(plan) if "Relation Name" in node]
@@ -111,6 +109,8 @@ def mongodb_sorts_in_memory(asked: Pipeline) -> bool:
     if sort is None:
         return False
     fixed = _fixed(asked.stages[0]["$match"])
+    if "_id" in fixed:
+        return False
     wanted = list(sort)
     for index in mongodb_indexes(asked.collection):
         rest = [field for place, field in enumerate(index) if field not in fixed or field in wanted]
@@ -148,7 +148,9 @@ def _product(parts: list[list[set[str]]]) -> list[set[str]]:
 def _fixed(condition: dict[str, Any]) -> set[str]:
     """Return the fields that have to have one value."""
     parts = condition.get("$and", [condition])
-    return {key for part in parts for key, value in part.items() if not key.startswith("$") and not isinstance(value, dict)}
+    return {
+        key for part in parts for key, value in part.items() if not key.startswith("$") and not isinstance(value, dict)
+    }
 
 
 def mongodb_explained(asked: Pipeline) -> tuple[int, int, set[str]]:
