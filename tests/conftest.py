@@ -13,7 +13,7 @@ from django.db import connections
 from pytest_django import DjangoDbBlocker
 
 from tests.live.server import Daphne, Redis, make_daphne, make_redis
-from tests.stores import emptying, watching
+from tests.stores import emptying, watching  # noqa: F401  its listener has to be there before the first client
 from tests.stores.store import SQLITE_FILE, Store, current
 
 DaphneFactory = Callable[..., Daphne]

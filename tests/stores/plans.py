@@ -124,10 +124,7 @@ def _alternatives(condition: dict[str, Any]) -> list[set[str]]:
     found: list[set[str]] = [set()]
     for key, value in condition.items():
         if key == "$and":
-            parts = [[set[str]()]]
-            for part in value:
-                parts.append(_alternatives(part))
-            groups = _product(parts)
+            groups = _product([_alternatives(part) for part in value])
         elif key == "$or":
             groups = [one for part in value for one in _alternatives(part)]
         elif key.startswith("$"):
