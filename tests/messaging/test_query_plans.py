@@ -89,7 +89,7 @@ def _build() -> World:
     sizes = [4_000, 400] if whole else [60, 30]
     made = [_chat([ada, *rest[-2:]], size) for size in sizes]
     # Ada has forty chats, of the many that there are.
-    firsts = [ada] * 38 + rest[: 900 if whole else 20]
+    firsts = [ada] * 38 + rest[: 1_800 if whole else 20]
     made += [_chat([first, rest[-1 - place % 30]], 3) for place, first in enumerate(firsts)]
     then = timezone.now() - timedelta(days=1)
     for chat, members, _ in made:
