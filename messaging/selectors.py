@@ -250,13 +250,15 @@ def _changed(cursors: Collection[tuple[UUID, int]], *, limit: int | None = None)
 
     An index of every message's rev would cost each send a page. Where a database can do without, what is as it was
     sent is found by its seq and only what was changed later by its rev; in this order, since a message that is changed
-    between the two queries may well be found twice, but never be missed.
+    between the two queries may well be found twice, but never be missed. No rev is below its seq; that it is not above
+    either is said as `<=`, of which PostgreSQL expects many rows and reads them in their order, where it takes `=` for
+    so rare that it sorts the whole chat.
     """
     if not cursors:
         return []
     if not db.indexes_parts():
         return list(_above("rev", cursors).order_by("rev")[:limit])
-    sent = _above("seq", cursors, Q(rev=F("seq"))).order_by("seq")[:limit]
+    sent = _above("seq", cursors, Q(rev__lte=F("seq"))).order_by("seq")[:limit]
     changed = _above("rev", cursors, Q(rev__gt=F("seq"))).order_by("rev")[:limit]
     found = {one.id: one for rows in (sent, changed) for one in rows}
     return sorted(found.values(), key=attrgetter("rev"))[:limit]

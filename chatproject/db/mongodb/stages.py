@@ -29,7 +29,7 @@ def in_order(pipeline: list[Stage]) -> list[Stage]:
         own, others = _split(rest.pop(0)["$match"], joined)
         first += [{"$match": _all_of(own)}] if own else []
         joins += [{"$match": _all_of(others)}] if others else []
-    # A limit stays behind: a join may drop rows. Rows come one by one, so no more are joined than the limit lets through.
+    # A limit stays behind, since a join may drop rows. They come one by one: no more are joined than it lets through.
     if rest and "$sort" in rest[0] and not _roots(rest[0]["$sort"]) & joined:
         first.append(rest.pop(0))
     return [*first, *joins, *rest]
