@@ -328,7 +328,7 @@ def test_a_full_disk_is_unavailable(ada: Person, group: Chat, monkeypatch: pytes
 
 def test_uploads_are_limited_by_person(ada: Person, grace: Person, group: Chat, settings: Any) -> None:
     """Above the rate 429 with `Retry-After`; others are not concerned."""
-    settings.PARLEY_RATES = {"UPLOAD": "2/m"}
+    settings.PARLEY_RATES = {"UPLOAD": "2/h"}
 
     answers = [upload(ada, group, b"x") for _ in range(3)]
 

@@ -188,7 +188,7 @@ async def test_a_page_of_ours(connect: Connect, ada: Person) -> None:
 
 async def test_an_address_has_a_limit(connect: Connect, ada: Person, settings: Any) -> None:
     """It is told 4429; another address is not concerned, and a forged header is not believed."""
-    settings.PARLEY_RATES = {"SOCKET": "2/m"}
+    settings.PARLEY_RATES = {"SOCKET": "2/h"}
     codes = [
         (await connect(ada, headers=[(b"x-forwarded-for", f"203.0.113.{number}".encode())])).close_code
         for number in range(3)
@@ -200,7 +200,7 @@ async def test_an_address_has_a_limit(connect: Connect, ada: Person, settings: A
 
 async def test_behind_a_proxy_the_client_counts(connect: Connect, ada: Person, settings: Any) -> None:
     """The address is the one that the proxy saw."""
-    settings.PARLEY_RATES = {"SOCKET": "1/m"}
+    settings.PARLEY_RATES = {"SOCKET": "1/h"}
     settings.PARLEY_TRUSTED_PROXIES = 1
     codes = [
         (await connect(ada, headers=[(b"x-forwarded-for", f"198.51.100.1, 203.0.113.{last}".encode())])).close_code

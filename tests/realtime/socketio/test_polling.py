@@ -78,7 +78,7 @@ async def test_other_methods(method: str) -> None:
 
 async def test_an_address_has_a_limit(settings: Any) -> None:
     """Handshakes are counted, polls are not; and the client hears how long to wait."""
-    settings.PARLEY_RATES = {"SOCKET": "1/m"}
+    settings.PARLEY_RATES = {"SOCKET": "1/h"}
     client = await handshake()
     assert (await client.post("3")).status == 200
 

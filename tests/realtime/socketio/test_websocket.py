@@ -95,7 +95,7 @@ async def test_a_handshake_that_is_refused(query: str, headers: list[tuple[bytes
 
 async def test_an_address_has_a_limit(settings: Any) -> None:
     """One handshake more than it may."""
-    settings.PARLEY_RATES = {"SOCKET": "1/m"}
+    settings.PARLEY_RATES = {"SOCKET": "1/h"}
     first, second = websocket(), websocket()
 
     assert [(await one.connect(PATIENCE))[0] for one in (first, second)] == [True, False]
