@@ -24,6 +24,11 @@ with the lowest and the highest in brackets. A run in which a message was lost, 
 failure, not a figure.
 """
 
+LIMITS = """\
+What limits these figures, by profile, and what more would need:
+[docs/decisions/0012-hot-path.md](../docs/decisions/0012-hot-path.md).
+"""
+
 QUIET_LOAD = 0.5
 DISTURBED = """\
 **Other programs were at work on this machine before the run, and may have been during it. Figures of single runs are
@@ -63,7 +68,7 @@ def text(results: Results) -> str:
 
 def _marks(results: Results) -> str:
     rows = [(one.what, one.wanted, one.measured, one.verdict) for one in all_marks(results)]
-    return "## What must be reached\n\n" + table(("", "wanted", "measured", ""), rows)
+    return "## What must be reached\n\n" + table(("", "wanted", "measured", ""), rows) + f"\n{LIMITS}"
 
 
 def _closed_loop(results: Results) -> str:
