@@ -86,11 +86,11 @@ test-web: web/node_modules/.package-lock.json ## Test the web client
 	cd web && npm run typecheck && npm run lint && npm test
 
 test-python: .venv/installed-dev web tests/live/socketio/node_modules/.package-lock.json ## Test the server, end to end and in a browser too
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --cov $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov $(PYTEST_ARGS)
 
 STORES ?= sqlite mongodb postgres
 test-stores: .venv/installed-dev web tests/live/socketio/node_modules/.package-lock.json ## Test what touches a database on SQLite, MongoDB and PostgreSQL
-	@for store in $(STORES); do TEST_STORE=$$store $(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) || exit 1; done
+	@for store in $(STORES); do TEST_STORE=$$store $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS) || exit 1; done
 
 bench: .venv/installed-bench ## Compare Parley with its peers and write bench/report.md (BENCH_ARGS=--quick for a look)
 	$(BIN)/python -m bench.run $(BENCH_ARGS)
