@@ -36,7 +36,7 @@ CODES_BY_PATH = {
     ("get", "/user/{userId}"): {"200", "401", "404"},
     ("get", "/user/{userId}/picture"): {"200", "404"},
 }
-SHARED = {"406", "500"}
+SHARED = {"406", "500", "503"}
 """Added to all operations by `chatproject.openapi`."""
 
 
