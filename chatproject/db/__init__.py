@@ -17,6 +17,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, IntegrityError, Interface
 from django.db import transaction as django_transaction
 
 from chatproject.db import freezing
+from chatproject.db.freezing import in_transaction
 from chatproject.db.rows import delete, insert, load, read, update_each
 
 if TYPE_CHECKING:
@@ -110,11 +111,6 @@ def _mongodb_atomic(using: str) -> Iterator[None]:
 def indexes_parts(*, using: str = DEFAULT_DB_ALIAS) -> bool:
     """Tell whether an index can be of those rows alone in which two columns differ; MongoDB compares none."""
     return connections[using].vendor != "mongodb"
-
-
-def in_transaction() -> bool:
-    """Tell whether this thread has a transaction open."""
-    return freezing.in_transaction()
 
 
 def on_commit(action: Callable[[], None], *, robust: bool = False) -> None:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from chatproject.arguments import positive
 from messaging import rotation
 from messaging.keys import master_keys
 from messaging.rotation import Tally
 
 NAMED_CHATS = 10
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError("give a whole number of 1 or more")
-    return int(text)
 
 
 class Command(BaseCommand):
@@ -32,7 +27,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="unwrap every key, write nothing")
-        parser.add_argument("--batch-size", type=_positive, default=rotation.BATCH, help="keys in one transaction")
+        parser.add_argument("--batch-size", type=positive, default=rotation.BATCH, help="keys in one transaction")
 
     def handle(self, *args: Any, dry_run: bool, batch_size: int, **options: Any) -> None:
         with tqdm(total=rotation.outstanding(), unit=" keys", desc="Rewrapping") as bar:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import resource
-from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from chatproject.arguments import positive
 from chatproject.env import ENV
 from chatproject.stores.copying import BATCH, Tally
 from chatproject.stores.moving import Move
@@ -17,12 +17,6 @@ from chatproject.stores.verification import NAMED, Verdict
 
 DIGEST_SHOWN = 16
 COMFORT = " Nothing is lost: run the same command again, it goes on where it was."
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError("give a whole number of 1 or more")
-    return int(text)
 
 
 class Command(BaseCommand):
@@ -46,7 +40,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--every-message", action="store_true", help="compare each message too: for a copy that failed to verify"
         )
-        parser.add_argument("--batch-size", type=_positive, default=BATCH, help=f"rows at once (default: {BATCH})")
+        parser.add_argument("--batch-size", type=positive, default=BATCH, help=f"rows at once (default: {BATCH})")
 
     def handle(self, *args: Any, **options: Any) -> None:
         with in_one_line("--from or --to", comfort=COMFORT):
