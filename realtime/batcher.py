@@ -61,14 +61,15 @@ class Batcher:
         self._forward = forward
         self._waiting: deque[tuple[Draft, Reply]] = deque()
         self._worker: asyncio.Task[None] | None = None
+        self._closed = False
         self._commit = asyncio.Event()
 
     def submit(self, draft: Draft, reply: Reply) -> None:
         """Take a checked draft; `reply` is called on the loop once it is stored or refused.
 
-        Raises `Unavailable` when more drafts wait than can be stored soon.
+        Raises `Unavailable` when more drafts wait than can be stored soon, and once it is closed.
         """
-        if len(self._waiting) >= QUEUE_LIMIT:
+        if self._closed or len(self._waiting) >= QUEUE_LIMIT:
             raise Unavailable
         self._waiting.append((draft, reply))
         if self._worker is None:
@@ -84,6 +85,11 @@ class Batcher:
         """Wait until everything that was submitted has its reply."""
         while self._worker is not None:
             await asyncio.shield(self._worker)
+
+    async def close(self) -> None:
+        """Refuse every draft from now on, and wait until those that were taken have their replies."""
+        self._closed = True
+        await self.drain()
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()

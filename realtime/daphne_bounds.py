@@ -1,10 +1,9 @@
-"""Bounds what Daphne 4 would buffer without end. With `realtime.daphne_wire` it is all that knows Daphne from inside.
+"""Bounds what Daphne 4 would buffer for a socket without end, and puts all that is changed in Daphne into it.
 
-Daphne writes to a peer that does not read until memory is gone, queues inbound frames as fast as they come, answers
-pings whether or not the answers are read, and takes a whole request body before the application sees the request. Here
-a socket's reading pauses while its frames wait to be handled, a socket that still overruns its bounds is closed with a
-named code, a head that does not end and a body beyond every limit are refused while they arrive, and an answer is
-written as fast as it is read. On another ASGI server this module does nothing.
+Daphne writes to a peer that does not read until memory is gone, queues inbound frames as fast as they come, and answers
+pings whether or not the answers are read. Here a socket's reading pauses while its frames wait to be handled, and a
+socket that still overruns its bounds is closed with a named code. `realtime.daphne_http` does it for requests. On
+another ASGI server this module does nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import asyncio
 import socket as sockets
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -23,9 +21,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.web import http
 
-from chatproject.body_limit import KIB, UPLOADS
+from chatproject.body_limit import KIB
+from realtime.daphne_http import BoundedChannel, BoundedRequest, answer_requests
 from realtime.daphne_memory import Inbox, LeanSocket
-from realtime.daphne_wire import OUTBOUND_BYTES, unsent_bytes
+from realtime.daphne_wire import OUTBOUND_BYTES
 from realtime.sockets import CloseCode
 from realtime.wire import WIRE
 
@@ -41,27 +40,14 @@ KERNEL_BYTES = 128 * KIB
 """What the kernel may hold for a socket besides; it doubles this, and left alone goes up to megabytes."""
 CLOSING_SECONDS = 5.0
 """How long a peer that has said good-bye may take for what was written before."""
-LARGEST_BODY = max(UPLOADS.values()) + KIB * KIB
 
 INVALID_PAYLOAD = 1007
-READER_SECONDS = 0.01
-"""How often a waiting answer looks whether its reader has caught up."""
-STALLED_SECONDS = 20.0
-"""How long a reader of an answer may take nothing."""
 LISTEN_BACKLOG = 4096
 """Connections that may wait to be accepted; with Twisted's 50 the kernel drops clients that come back together."""
-ANSWER_SECONDS = 3.0
-"""How long requests under way may take to be answered once the process is to end."""
 SHUTDOWN_SECONDS = 8
 """How long sockets and what is under way may take to end; Daphne's own end follows."""
 
 log = structlog.get_logger("parley.daphne")
-
-_REFUSAL_BODY = b'{"error":{"code":"body_too_large","message":"The body is too large.","fields":{},"requestId":null}}'
-_REFUSAL = (
-    b"HTTP/1.1 413 Content Too Large\r\nContent-Type: application/json\r\nConnection: close\r\n"
-    b"Content-Length: %d\r\n\r\n%b" % (len(_REFUSAL_BODY), _REFUSAL_BODY)
-)
 
 
 class BoundedSocket(LeanSocket):
@@ -211,101 +197,6 @@ class BoundedSocket(LeanSocket):
                 self.data = b""
 
 
-class BoundedChannel(http.HTTPChannel):
-    """An HTTP connection on which the head of a request has a minute in all, not a minute for each of its bytes."""
-
-    _in_head = False
-
-    def resetTimeout(self) -> None:  # noqa: N802
-        """Wait anew for what comes next, but for the rest of a head."""
-        if not self._in_head:
-            super().resetTimeout()  # type: ignore[no-untyped-call]
-        self._in_head = bool(self.line_mode)
-
-    def allHeadersReceived(self) -> None:  # noqa: N802
-        """Go on to the body."""
-        self._in_head = False
-        super().allHeadersReceived()  # type: ignore[no-untyped-call]
-
-
-class BoundedRequest(http_protocol.WebRequest):  # type: ignore[misc]
-    """A request whose body ends the connection when it passes every limit, and whose answer waits for its reader."""
-
-    _taken = 0
-    _refused = False
-
-    def gotLength(self, length: int | None) -> None:  # noqa: N802
-        """Refuse by the declared length."""
-        super().gotLength(length)
-        if length is not None and length > LARGEST_BODY:
-            self._refuse()
-
-    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
-        """Refuse by what has come."""
-        self._taken += len(data)
-        if self._taken > LARGEST_BODY:
-            self._refuse()
-        if not self._refused:
-            super().handleContentChunk(data)
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802
-        """Pass a whole request on."""
-        if not self._refused:
-            super().requestReceived(command, path, version)
-
-    def handle_exception(self, exception: Exception) -> None:
-        """Cut an answer off that fails half-way; Daphne would begin a second one, fail at that, and leave it open."""
-        if self._response_started and self.channel is not None:
-            self.channel.transport.abortConnection()
-        else:
-            super().handle_exception(exception)
-
-    async def reader(self) -> None:
-        """Wait until the peer has taken most of what was written; one that takes nothing for a while is let go."""
-        last, moved_at = 0, time.monotonic()
-        while not self.finished and self.channel is not None:
-            waiting = unsent_bytes(self.channel.transport)
-            if waiting <= OUTBOUND_BYTES:
-                return
-            if waiting != last:
-                last, moved_at = waiting, time.monotonic()
-            elif time.monotonic() - moved_at > STALLED_SECONDS:
-                self.channel.transport.abortConnection()
-                return
-            await asyncio.sleep(READER_SECONDS)
-
-    def end_connection(self) -> None:
-        """Let this be the last request of its connection (RFC 9112, section 9.6)."""
-        if self.channel is not None:
-            self.channel.persistent = False
-        if not self._response_started:
-            self.responseHeaders.setRawHeaders(b"connection", [b"close"])
-
-    def _refuse(self) -> None:
-        if not self._refused:
-            self._refused = True
-            self.channel.transport.write(_REFUSAL)
-            self.channel.transport.loseConnection()
-
-
-async def _answer_requests(daphne: server.Server) -> None:
-    """Let the requests under way have their answers, the last ones of their connections.
-
-    What takes longer than a moment is cut off.
-    """
-
-    def under_way() -> list[BoundedRequest]:
-        states = daphne.connections.items()
-        return [one for one, state in states if isinstance(one, BoundedRequest) and "disconnected" not in state]
-
-    with suppress(TimeoutError):
-        async with asyncio.timeout(ANSWER_SECONDS):
-            while requests := under_way():
-                for request in requests:
-                    request.end_connection()
-                await asyncio.sleep(READER_SECONDS)
-
-
 def _endpoint(reactor: Any, description: str) -> Any:
     """Return the endpoint of a description as Daphne writes it, with a longer queue of connections."""
     if description.startswith("tcp:") and "backlog=" not in description:
@@ -346,9 +237,9 @@ def install(*, on_start: Callable[[], None], on_shutdown: Callable[[], Coroutine
     async def drain(self: server.Server) -> None:
         try:
             async with asyncio.timeout(SHUTDOWN_SECONDS):
-                await _answer_requests(self)
+                await answer_requests(self)
                 await on_shutdown()
-                await _answer_requests(self)
+                await answer_requests(self)
         except TimeoutError:
             log.warning("daphne.drain_cut_short", seconds=SHUTDOWN_SECONDS)
 

@@ -6,8 +6,8 @@ itself. So a whole text frame is unmasked here and offered to the application at
 one turn of the event loop go to the kernel together, with one system call. A fragment, a control frame, a binary frame,
 one that is cut in two by the network, or any fault in the protocol is left to autobahn, byte for byte.
 
-Beside `realtime.daphne_bounds`, which sets the bounds, it is the only module that knows Daphne, Twisted and autobahn
-from inside. On another ASGI server it does nothing.
+The modules called `daphne_*` are all that know Daphne, Twisted and autobahn from inside. On another ASGI server they do
+nothing.
 """
 
 from __future__ import annotations

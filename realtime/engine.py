@@ -74,13 +74,14 @@ class Engine:
     def __init__(self) -> None:
         self.hub = Hub()
         self.loop: asyncio.AbstractEventLoop | None = None
+        self.ending = False
 
     def start(self) -> None:
-        """Begin on the running loop; a second call does nothing."""
+        """Begin on the running loop; a second call does nothing, also once it has stopped."""
         loop = asyncio.get_running_loop()
         if self.loop is loop:
             return
-        self.loop = loop
+        self.loop, self.ending = loop, False
         self.hub = Hub()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="parley-writer")
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="parley-reader")
@@ -116,13 +117,17 @@ class Engine:
             self._every(EXCHANGE_SECONDS, self.exchange.run)
 
     async def stop(self) -> None:
-        """Finish what is under way, send every socket away and give everything back."""
-        if self.loop is None:
+        """Finish what is under way, send every socket away and give everything back.
+
+        A socket that is just being opened is sent away as it joins.
+        """
+        if self.loop is None or self.ending:
             return
         await self.batcher.drain()
+        self.ending = True
         send_away(self.hub.all_sockets())
         await self._wait_for_sockets()
-        await self.batcher.drain()
+        await self.batcher.close()
         set_writer(None)
         set_publisher(None)
         for task in self._tasks:
@@ -138,7 +143,6 @@ class Engine:
             await asyncio.gather(*(self.loop.run_in_executor(executor, close) for _ in range(threads)))
             executor.shutdown()
         self._folder.stop()
-        self.loop = None
 
     async def _wait_for_sockets(self) -> None:
         """Give clients a moment to answer the close."""
@@ -149,11 +153,17 @@ class Engine:
     # --- Work in threads ----------------------------------------------------------------------------------------------
 
     def in_database(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Awaitable[T]:
-        """Run a function that uses the database, in a thread that keeps its connection."""
+        """Run a function that uses the database, in a thread that keeps its connection.
+
+        Raises `Unavailable` when the threads have ended, for those who come in the last moment of the process.
+        """
         assert self.loop is not None  # noqa: S101
         context = contextvars.copy_context()
         call = functools.partial(context.run, _guarded, function, *args, **kwargs)
-        return self.loop.run_in_executor(self._readers, call)
+        try:
+            return self.loop.run_in_executor(self._readers, call)
+        except RuntimeError:
+            raise Unavailable from None
 
     def submit_from_thread(self, draft: Draft) -> Stored:
         """Store a draft of the REST door through the batcher. Raises its `DomainError`; called in a worker thread."""
@@ -230,6 +240,9 @@ class Engine:
     async def join(self, socket: Socket) -> None:
         """Take a socket in and show its person."""
         first = self.hub.add(socket)
+        if self.ending:
+            send_away([socket])
+            return
         try:
             await self.presence.connected(socket.user_id, first=first)
         except Exception as error:  # noqa: BLE001  no reason to lose the socket; the next beat puts it right
@@ -240,7 +253,8 @@ class Engine:
         socket.outbox.abandon()
         if self.hub.discard(socket):
             self.typists.stop_everywhere(socket.user_id)
-            self.presence.disconnected(socket.user_id)
+            if not self.ending:  # leases end by their time; whoever comes back meanwhile was never away
+                self.presence.disconnected(socket.user_id)
 
     # --- Timers -------------------------------------------------------------------------------------------------------
 

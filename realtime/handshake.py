@@ -17,7 +17,7 @@ from django.http.request import split_domain_port, validate_host
 
 from accounts.selectors import authenticate_access_token
 from chatproject.addresses import client_address
-from chatproject.errors import DomainError
+from chatproject.errors import DomainError, Unavailable
 from chatproject.limits import RateLimited, Rule, spend
 from realtime.engine import Engine
 from realtime.sockets import CloseCode
@@ -26,6 +26,11 @@ log = structlog.get_logger("parley.socket")
 
 SUBPROTOCOL = "parley.v1"
 TOKEN_PREFIX = "bearer."  # noqa: S105
+
+_CODES: dict[type[DomainError], CloseCode] = {
+    RateLimited: CloseCode.FLOOD,
+    Unavailable: CloseCode.UNAVAILABLE,
+}
 
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[Any]]
@@ -64,10 +69,8 @@ class TokenHandshake:
         try:
             spend(Rule.SOCKET, scope["address"])
             scope["principal"] = await self.engine.in_database(authenticate_access_token, token=token)
-        except RateLimited as error:
-            return _refused(scope, CloseCode.FLOOD, error.code)
         except DomainError as error:
-            return _refused(scope, CloseCode.UNAUTHENTICATED, error.code)
+            return _refused(scope, _CODES.get(type(error), CloseCode.UNAUTHENTICATED), error.code)
         except Exception:  # the socket boundary: a client can tell "come back later" from a broken handshake
             log.exception("socket.handshake_failed")
             return _refused(scope, CloseCode.UNAVAILABLE, "unavailable")

@@ -13,7 +13,8 @@ import yaml
 
 from chatproject import secretfiles
 from chatproject.body_limit import UPLOADS
-from realtime.daphne_bounds import LARGEST_BODY, SHUTDOWN_SECONDS
+from realtime.daphne_bounds import SHUTDOWN_SECONDS
+from realtime.daphne_http import LARGEST_BODY
 from tests.live.server import ROOT, clean_environment
 
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())

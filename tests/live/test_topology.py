@@ -218,6 +218,7 @@ async def test_a_rolling_restart(topology: Topology) -> None:
     stored = await history(reader, chat_id)
     for device in devices:
         await device.stop()
+    assert topology.errors() == []
     ledger.verify(stored=stored, rows=topology.rows())
     assert ledger.acked_sends == 4 * 200 + 100
     assert ledger.counts[f"closed with {RESTARTING}"] >= len(writers)

@@ -74,8 +74,15 @@ class Topology(Process):
 
     def lines(self, name: str, event: str) -> list[dict[str, object]]:
         """Return what a part has logged under an event's name."""
+        return [line for line in self._logged(name) if line.get("event") == event]
+
+    def errors(self) -> list[dict[str, object]]:
+        """Return what the Daphnes have logged as errors."""
+        return [line for name in self.daphnes for line in self._logged(name) if line.get("level") == "error"]
+
+    def _logged(self, name: str) -> list[dict[str, object]]:
         lines = (self.work / f"{name}.log").read_text().splitlines()
-        return [one for line in lines if line.startswith("{") and (one := json.loads(line)).get("event") == event]
+        return [json.loads(line) for line in lines if line.startswith("{")]
 
     def rows(self) -> list[Row]:
         """Read every message straight from the database, past all of Parley."""

@@ -11,36 +11,21 @@ from typing import Any
 import pytest
 from daphne import http_protocol, server, ws_protocol
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.web import http
-from twisted.web.http_headers import Headers
 
-from realtime import daphne_bounds
+from realtime import daphne_bounds, daphne_http
 from realtime.daphne_bounds import (
     CONTROL_FRAMES,
     INBOUND_FRAMES,
     INBOUND_LIMIT,
     MESSAGE_PIECES,
     OUTBOUND_BYTES,
-    BoundedChannel,
-    BoundedRequest,
     BoundedSocket,
 )
 from realtime.daphne_memory import Inbox
 from realtime.sockets import CloseCode
 from realtime.wire import WIRE
-
-
-class Transport(StringTransport):
-    """A TCP transport whose peer reads when it is told to."""
-
-    dataBuffer = b""  # noqa: N815  Twisted's name
-    offset = 0
-
-    @property
-    def _tempDataLen(self) -> int:  # noqa: N802
-        return len(self.value())
+from tests.realtime.daphne_parts import Transport, Upload
 
 
 @pytest.fixture
@@ -164,143 +149,6 @@ def test_a_ping_without_an_answer_is_closed(socket: BoundedSocket) -> None:
     assert socket.closed == [(4408, "slow_consumer")]
 
 
-# --- Heads ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def channel() -> tuple[BoundedChannel, Clock, StringTransport]:
-    """An HTTP connection with a minute's patience, its clock and its transport."""
-    clock, transport, channel = Clock(), StringTransport(), BoundedChannel()
-    channel.callLater, channel.timeOut = clock.callLater, 60
-    channel.makeConnection(transport)
-    return channel, clock, transport
-
-
-def test_a_head_that_does_not_end(channel: tuple[BoundedChannel, Clock, StringTransport]) -> None:
-    """A byte now and then does not prolong its minute."""
-    connection, clock, transport = channel
-    clock.advance(50)
-    connection.dataReceived(b"GET / HTTP/1.1\r\nX: ")
-    for _ in range(5):
-        clock.advance(11)
-        connection.dataReceived(b"x")
-    assert not transport.disconnecting
-
-    clock.advance(6)
-
-    assert transport.disconnecting
-
-
-def test_a_body_that_takes_its_time(channel: tuple[BoundedChannel, Clock, StringTransport]) -> None:
-    """It has a minute for each of its pieces: its size has a bound, and its reader may be far away."""
-    connection, clock, transport = channel
-    connection.dataReceived(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
-    for _ in range(10):
-        clock.advance(50)
-        connection.dataReceived(b"x")
-
-    assert not transport.disconnecting
-
-
-# --- Bodies -----------------------------------------------------------------------------------------------------------
-
-
-class Upload(BoundedRequest):
-    """A request whose other half is noted instead of served."""
-
-    def __init__(self) -> None:
-        self.channel = SimpleNamespace(transport=StringTransport())
-        self.responseHeaders = Headers()
-        self._response_started = False
-        self.content = None
-        self.kept = 0
-
-
-@pytest.fixture
-def upload(monkeypatch: pytest.MonkeyPatch) -> Upload:
-    """A request that is just arriving."""
-    monkeypatch.setattr(daphne_bounds, "LARGEST_BODY", 100)
-    base = http_protocol.WebRequest if http_protocol.WebRequest is not BoundedRequest else BoundedRequest.__mro__[1]
-    monkeypatch.setattr(base, "gotLength", lambda self, length: None)
-    monkeypatch.setattr(base, "handleContentChunk", lambda self, data: setattr(self, "kept", self.kept + len(data)))
-    monkeypatch.setattr(base, "requestReceived", lambda self, *line: setattr(self, "passed_on", line))
-    return Upload()
-
-
-def answer(upload: Upload) -> bytes:
-    """Return what was written to the client."""
-    return bytes(upload.channel.transport.value())
-
-
-def test_a_declared_length_beyond_every_limit(upload: Upload) -> None:
-    """It is refused before the body comes, once, and not a byte is kept."""
-    upload.gotLength(101)
-    upload.handleContentChunk(b"x" * 60)
-    upload.handleContentChunk(b"x" * 60)
-    upload.requestReceived(b"POST", b"/", b"HTTP/1.1")
-
-    assert answer(upload).startswith(b"HTTP/1.1 413 ")
-    assert answer(upload).count(b"body_too_large") == 1
-    assert upload.channel.transport.disconnecting
-    assert upload.kept == 0
-    assert not hasattr(upload, "passed_on")
-
-
-def test_a_body_that_grows_beyond_every_limit(upload: Upload) -> None:
-    """Without a declared length it is counted while it comes."""
-    upload.gotLength(None)
-    for _ in range(5):
-        upload.handleContentChunk(b"x" * 30)
-
-    assert answer(upload).startswith(b"HTTP/1.1 413 ")
-    assert upload.kept == 90
-
-
-def test_a_body_within_the_limit(upload: Upload) -> None:
-    """It is passed on whole."""
-    upload.gotLength(100)
-    upload.handleContentChunk(b"x" * 100)
-    upload.requestReceived(b"POST", b"/", b"HTTP/1.1")
-
-    assert (answer(upload), upload.kept) == (b"", 100)
-    assert hasattr(upload, "passed_on")
-
-
-def cut(upload: Upload) -> list[bool]:
-    """Note when the connection is aborted."""
-    aborted: list[bool] = []
-    upload.channel.transport = Transport()
-    upload.channel.transport.abortConnection = lambda: aborted.append(True)
-    upload.finished = 0
-    return aborted
-
-
-async def test_an_answer_waits_for_its_reader(upload: Upload) -> None:
-    """A part of it is asked for once most of the one before is taken."""
-    aborted = cut(upload)
-    await asyncio.wait_for(upload.reader(), 1)
-    upload.channel.transport.write(b"x" * (OUTBOUND_BYTES + 1))
-
-    waiting = asyncio.ensure_future(upload.reader())
-    await asyncio.sleep(0.1)
-    assert not waiting.done()
-    upload.channel.transport.clear()
-
-    await asyncio.wait_for(waiting, 1)
-    assert aborted == []
-
-
-async def test_a_reader_that_takes_nothing_is_let_go(upload: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a while without a byte."""
-    monkeypatch.setattr(daphne_bounds, "STALLED_SECONDS", 0.1)
-    aborted = cut(upload)
-    upload.channel.transport.write(b"x" * (OUTBOUND_BYTES + 1))
-
-    await asyncio.wait_for(upload.reader(), 2)
-
-    assert aborted == [True]
-
-
 # --- Installation -----------------------------------------------------------------------------------------------------
 
 
@@ -359,8 +207,9 @@ async def test_the_engine_stops_before_the_applications(restored: list[str]) -> 
     assert restored == ["deaf", "drained", "killed"]
 
 
-async def test_requests_under_way_are_answered_first(restored: list[str], upload: Upload) -> None:
+async def test_requests_under_way_are_answered_first(restored: list[str]) -> None:
     """And are the last ones of their connections; those that are over, and sockets, are not waited for."""
+    upload = Upload()
     state: dict[str, float] = {}
 
     async def drain() -> None:
@@ -369,7 +218,7 @@ async def test_requests_under_way_are_answered_first(restored: list[str], upload
     daphne_bounds.install(on_start=nothing, on_shutdown=drain)
     connections = {upload: state, object(): {}}
     ending = asyncio.ensure_future(end(SimpleNamespace(listeners=[], connections=connections)))
-    await asyncio.sleep(5 * daphne_bounds.READER_SECONDS)
+    await asyncio.sleep(5 * daphne_http.READER_SECONDS)
     assert restored == []
     assert not upload.channel.persistent
     assert upload.responseHeaders.getRawHeaders(b"connection") == [b"close"]
@@ -380,18 +229,16 @@ async def test_requests_under_way_are_answered_first(restored: list[str], upload
     assert restored == ["drained", "killed"]
 
 
-async def test_a_request_that_takes_too_long_is_left(
-    restored: list[str], upload: Upload, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_request_that_takes_too_long_is_left(restored: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The end is not held up by a reader of a large file."""
-    monkeypatch.setattr(daphne_bounds, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(daphne_http, "ANSWER_SECONDS", 0.05)
 
     async def drain() -> None:
         restored.append("drained")
 
     daphne_bounds.install(on_start=nothing, on_shutdown=drain)
 
-    await end(SimpleNamespace(listeners=[], connections={upload: {}}))
+    await end(SimpleNamespace(listeners=[], connections={Upload(): {}}))
 
     assert restored == ["drained", "killed"]
 

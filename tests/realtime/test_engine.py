@@ -87,6 +87,34 @@ async def test_stopping_stores_what_was_sent(live: Engine, chat: Chat, ada: Pers
     assert len([frame for frame in on_bob.inbox if frame.get("event") == "message:receive"]) == 20
 
 
+async def test_who_comes_while_it_stops(live: Engine, chat: Chat, ada: Person, bob: Person) -> None:
+    """A socket whose handshake was under way is sent away as it joins, and hears of no failure."""
+    first = await Client(ada.token).open()
+    stopping = asyncio.ensure_future(live.stop())
+    await until(lambda: live.ending)
+    late = await Client(bob.token).open()
+    await late.send("message:send", {"chatId": str(chat.id), "content": "late"}, frame_id=1)
+    codes = [await client.closed() for client in (first, late)]
+    await stopping
+
+    assert codes == [1012, 1012]
+    assert [frame["event"] for frame in late.inbox] == ["restarting"]
+
+
+async def test_who_comes_when_it_has_stopped(live: Engine, chat: Chat, ada: Person) -> None:
+    """Nothing begins anew: a socket is asked to come back later, and so is a message that REST was about to store."""
+    submit = live.submit_from_thread
+    await live.stop()
+    live.start()
+
+    late = await Client(ada.token).open()
+    with pytest.raises(Unavailable):
+        await in_worker(lambda: submit(Draft(sender_id=ada.id, chat_id=chat.id, content="late")))
+
+    assert late.close_code == 1013
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("parley-")] == []
+
+
 # --- The REST door ----------------------------------------------------------------------------------------------------
 
 

@@ -436,7 +436,6 @@ async def test_the_end_of_the_engine(live: Engine, ada: Person) -> None:
     assert told[-1] == '42["socket:close",{"code":1012,"reason":"restarting"}]'
     assert last[0] == "1"
     assert (await polls[1].answer()).status == 200
-    live.start()
     assert door.server.sessions == {}
 
 
