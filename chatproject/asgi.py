@@ -20,6 +20,7 @@ except ImproperlyConfigured as error:
 from channels.routing import ProtocolTypeRouter
 
 from chatproject.body_limit import BodyLimit
+from chatproject.db import pool
 from realtime import daphne_bounds
 from realtime.diagnosis import tell_at_start
 from realtime.engine import engine
@@ -28,7 +29,13 @@ from realtime.routing import http_application, websocket_application
 COLLECT_AFTER = 20_000
 """New objects after which the garbage collector looks for cycles among them."""
 
-daphne_bounds.install(on_start=tell_at_start, on_shutdown=engine.stop)
+
+def _on_start() -> None:
+    pool.share()
+    tell_at_start()
+
+
+daphne_bounds.install(on_start=_on_start, on_shutdown=engine.stop)
 
 # What is loaded by now stays for good: the collector need not walk through it over and over. What a message leaves is
 # freed by its reference counts; looking for cycles after every 700 objects, as Python does, took 8 % of the time.

@@ -19,6 +19,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from chatproject import db
+from chatproject.db import pool
 from messaging import keys
 from messaging.crypto import DecryptionError, UnknownMasterKey, WrappedKey
 from messaging.models import ChatKey
@@ -43,6 +44,7 @@ def in_thread(function: Callable[[], T]) -> Future[T]:
     future: Future[T] = Future()
 
     def run() -> None:
+        pool.leave()
         try:
             future.set_result(function())
         except BaseException as error:  # noqa: BLE001  whoever waits gets it

@@ -10,6 +10,7 @@ import threading
 
 import structlog
 
+from chatproject.db import pool
 from realtime.diagnosis.findings import Level, examine
 from realtime.diagnosis.plan import CHECKS
 
@@ -24,6 +25,7 @@ def tell_at_start() -> None:
 
 
 def _tell() -> None:
+    pool.leave()
     for finding in examine(check for check in CHECKS if check.part in AT_START):
         if finding.level is Level.FAIL:
             log.error("start.problem", part=finding.part, problem=finding.message, remedy=finding.remedy)
