@@ -13,8 +13,9 @@ from typing import Any
 from pymongo import MongoClient
 
 from bench.machine import output_of
-from bench.stacks.databases import NAMED_MONGODB, MongoDB, postgres_programs
+from bench.stacks.databases import NAMED_MONGODB, MongoDB
 from tests.live.server import redis_executable
+from tests.stores.postgres import programs
 
 PACKAGES = (
     "django", "channels", "channels-redis", "daphne", "twisted", "autobahn", "redis", "cryptography", "msgspec",
@@ -40,7 +41,7 @@ def all_of_them() -> dict[str, str]:
 def of_stores() -> dict[str, str]:
     """Return the versions of what the three stores are made of."""
     try:
-        postgres = output_of(str(postgres_programs() / "postgres"), "--version").split(") ")[-1]
+        postgres = output_of(str(programs() / "postgres"), "--version").split(") ")[-1]
     except FileNotFoundError:
         postgres = "not there"
     return {

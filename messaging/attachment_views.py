@@ -26,8 +26,8 @@ from messaging import attachments, byte_ranges, media
 from messaging.attachments import AttachmentNotFound
 from messaging.byte_ranges import RangeNotSatisfiable
 from messaging.models import Attachment
-from messaging.schema import CHAT_ID, AttachmentSerializer
 from messaging.selectors import ChatNotFound
+from messaging.shapes import CHAT_ID, AttachmentSerializer
 from messaging.uploads import UploadParser
 
 CACHING = "private, max-age=31536000, immutable"

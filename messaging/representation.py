@@ -15,8 +15,9 @@ from accounts.representation import user_body
 from chatproject.times import rfc3339, rfc3339_or_none
 from messaging.attachments import attachment_body
 from messaging.fields import Unreadable
+from messaging.inbox import Entry
 from messaging.models import Chat, Membership, Message, MessageType
-from messaging.selectors import InboxEntry, Page
+from messaging.selectors import Page
 
 log = structlog.get_logger("parley.messaging")
 
@@ -148,7 +149,7 @@ def _title(chat: Chat) -> str | None:
     return title
 
 
-def inbox_entry_body(entry: InboxEntry, *, viewer_id: UUID) -> dict[str, Any]:
+def inbox_entry_body(entry: Entry, *, viewer_id: UUID) -> dict[str, Any]:
     """Return the chat document with its last message and the viewer's unread count."""
     body = chat_body(entry.chat, entry.memberships, viewer_id=viewer_id)
     last = entry.last_message

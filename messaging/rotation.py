@@ -21,7 +21,7 @@ BATCH = 500
 
 
 @dataclass(slots=True)
-class Tally:
+class Rotated:
     """What a rotation did, counted in data keys."""
 
     rewrapped: int = 0
@@ -55,23 +55,23 @@ def wrapped_by() -> dict[str, int]:
 
 def rotate(
     *, batch_size: int = BATCH, dry_run: bool = False, progress: Callable[[int], object] = lambda count: None
-) -> Tally:
+) -> Rotated:
     """Rewrap every data key that another master key than the current one wraps; `progress` gets each batch's size.
 
     Each batch is one transaction, and each row changes only if it still is as it was read, so a key that was destroyed
     meanwhile stays destroyed. Stopped at any point, it has lost nothing: run it again for the rest. A dry run unwraps
     everything and writes nothing.
     """
-    tally = Tally()
+    rotated = Rotated()
     after: UUID | None = None
     while rows := _batch(after, batch_size):
-        rewrapped = [one for row in rows if (one := _rewrap(row, tally))]
+        rewrapped = [one for row in rows if (one := _rewrap(row, rotated))]
         changed = len(rewrapped) if dry_run else _store(rewrapped)
-        tally.rewrapped += changed
-        tally.overtaken += len(rewrapped) - changed
+        rotated.rewrapped += changed
+        rotated.overtaken += len(rewrapped) - changed
         after = rows[-1].chat_id
         progress(len(rows))
-    return tally
+    return rotated
 
 
 def _outstanding() -> QuerySet[ChatKey]:
@@ -85,15 +85,15 @@ def _batch(after: UUID | None, size: int) -> Sequence[ChatKey]:
     return list(rows[:size])
 
 
-def _rewrap(row: ChatKey, tally: Tally) -> _Rewrapped | None:
+def _rewrap(row: ChatKey, rotated: Rotated) -> _Rewrapped | None:
     """Wrap one data key anew, in memory; a key that does not unwrap is noted."""
     old = WrappedKey(row.master_key_id, bytes(row.wrapped))
     try:
         return _Rewrapped(row.chat_id, old, master_keys().rewrap(old))
     except UnknownMasterKey:
-        tally.unknown[row.master_key_id] += 1
+        rotated.unknown[row.master_key_id] += 1
     except DecryptionError:
-        tally.damaged.append(row.chat_id)
+        rotated.damaged.append(row.chat_id)
     return None
 
 

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
 from typing import Literal
 from uuid import UUID
 
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
-from chatproject import db, ids
+from chatproject import db
 from chatproject.errors import DomainError
 from messaging import keys
-from messaging.models import Chat, Departure, Membership, Message, MessageType
-
-UNREAD_CAP = 999
-UNREAD_WINDOW = 2 * UNREAD_CAP
-"""How many numbers below a chat's newest one are looked at when unread messages are counted."""
+from messaging.models import Chat, Departure, Membership, Message
 
 
 class ChatNotFound(DomainError):
@@ -38,13 +34,6 @@ class MessageNotFound(DomainError):
     message = "There is no such message."
 
 
-class InvalidCursor(DomainError):
-    """A cursor that no page has given."""
-
-    code = "invalid_cursor"
-    message = "This cursor does not come from a page."
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """Some messages of a chat. `chat.counter` was read before the messages, so nothing up to it is missing."""
@@ -53,36 +42,6 @@ class Page:
     memberships: list[Membership]
     messages: list[Message]
     has_more: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cursor:
-    """Where a page of the inbox ended. Chats that one batch wrote to have the same activity."""
-
-    activity: UUID
-    chat_id: UUID
-
-    def __str__(self) -> str:
-        return f"{self.activity}.{self.chat_id}"
-
-    @classmethod
-    def parse(cls, text: str) -> Cursor:
-        """Return the cursor that a client gave back. Raises `InvalidCursor`."""
-        first, _, second = text.partition(".")
-        activity, chat_id = ids.parse(first), ids.parse(second)
-        if activity is None or chat_id is None:
-            raise InvalidCursor
-        return cls(activity=activity, chat_id=chat_id)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InboxEntry:
-    """A chat as its member sees it in the list."""
-
-    chat: Chat
-    memberships: list[Membership]
-    last_message: Message | None
-    unread_count: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -159,7 +118,7 @@ def member_ids_of_chats(*, chat_ids: Iterable[UUID]) -> dict[UUID, tuple[UUID, .
 
 
 def peer_ids_of(*, user_ids: Collection[UUID]) -> dict[UUID, tuple[UUID, ...]]:
-    """Return `peer_ids` of many people, with two queries."""
+    """Return who shares a chat with each of these people, the audience of their presence, with two queries."""
     own: dict[UUID, list[UUID]] = defaultdict(list)
     rows = Membership.objects.filter(user_id__in=list(user_ids)).values_list("user_id", "chat_id")
     for user_id, chat_id in rows:
@@ -169,13 +128,6 @@ def peer_ids_of(*, user_ids: Collection[UUID]) -> dict[UUID, tuple[UUID, ...]]:
         user_id: tuple({one for chat_id in chat_ids for one in members.get(chat_id, ())} - {user_id})
         for user_id, chat_ids in own.items()
     }
-
-
-def peer_ids(*, user_id: UUID) -> tuple[UUID, ...]:
-    """Return everybody who shares a chat with this person: the audience of their presence."""
-    chat_ids = list(Membership.objects.filter(user_id=user_id).values_list("chat_id", flat=True))
-    rows = Membership.objects.filter(chat_id__in=chat_ids).values_list("user_id", flat=True)
-    return tuple(set(rows) - {user_id})
 
 
 def revs(*, user_id: UUID) -> dict[UUID, int]:
@@ -283,69 +235,3 @@ def _above(
 def _page(chat: Chat, messages: list[Message], *, has_more: bool) -> Page:
     keys.preload([chat.id])
     return Page(chat=chat, memberships=memberships_of(chat_id=chat.id), messages=messages, has_more=has_more)
-
-
-def inbox(*, user_id: UUID, before: Cursor | None, limit: int) -> tuple[list[InboxEntry], Cursor | None]:
-    """Return the person's chats, newest activity first, and the cursor of the next page (None: that was all).
-
-    The number of queries does not depend on the number of chats.
-    """
-    own = {one.chat_id: one for one in Membership.objects.filter(user_id=user_id)}
-    rows = Chat.objects.filter(id__in=list(own))
-    if before is not None:
-        same_batch = Q(activity=before.activity, id__lt=before.chat_id)
-        rows = rows.filter(Q(activity__lt=before.activity) | same_batch)
-    chats = list(rows.order_by("-activity", "-id")[: limit + 1])
-    last_chat = chats[limit - 1] if len(chats) > limit else None
-    cursor = Cursor(activity=last_chat.activity, chat_id=last_chat.id) if last_chat else None
-    chats = chats[:limit]
-    keys.preload(chat.id for chat in chats)
-    members = memberships_of_chats(chat_ids=[chat.id for chat in chats])
-    last = _last_messages(chats)
-    unread = _unread_counts(chats, own, user_id)
-    entries = [
-        InboxEntry(
-            chat=chat,
-            memberships=members[chat.id],
-            last_message=last.get(chat.id),
-            unread_count=unread.get(chat.id, 0),
-        )
-        for chat in chats
-    ]
-    return entries, cursor
-
-
-def inbox_entry_of(*, chat: Chat, user_id: UUID) -> InboxEntry:
-    """Return one chat as it stands in the person's inbox."""
-    members = memberships_of(chat_id=chat.id)
-    own = {one.chat_id: one for one in members if one.user_id == user_id}
-    return InboxEntry(
-        chat=chat,
-        memberships=members,
-        last_message=_last_messages([chat]).get(chat.id),
-        unread_count=_unread_counts([chat], own, user_id).get(chat.id, 0),
-    )
-
-
-def _last_messages(chats: Sequence[Chat]) -> dict[UUID, Message]:
-    wanted = Q()
-    for chat in chats:
-        wanted |= Q(chat_id=chat.id, seq=chat.last_seq)
-    if not wanted:
-        return {}
-    return {one.chat_id: one for one in Message.objects.filter(wanted).select_related("attachment")}
-
-
-def _unread_counts(chats: Sequence[Chat], own: dict[UUID, Membership], user_id: UUID) -> dict[UUID, int]:
-    """Count what others wrote above the read mark, among the chat's newest numbers: the cost has a bound."""
-    wanted = Q()
-    for chat in chats:
-        floor = max(own[chat.id].read_seq, chat.last_seq - UNREAD_WINDOW)
-        if chat.last_seq > floor:
-            wanted |= Q(chat_id=chat.id, seq__gt=floor)
-    if not wanted:
-        return {}
-    rows = Message.objects.filter(wanted, deleted_at=None).exclude(sender_id=user_id)
-    rows = rows.exclude(type=MessageType.SYSTEM)
-    found = rows.values("chat_id").annotate(unread=Count("id"))
-    return {row["chat_id"]: min(UNREAD_CAP, row["unread"]) for row in found}

@@ -16,10 +16,10 @@ from chatproject.ids import uuid7
 from chatproject.limits import Rule, spend
 from chatproject.rest import parse
 from chatproject.serializers import EmptySerializer
-from messaging import representation, schema, selectors, services
+from messaging import inbox, representation, schema, selectors, services
 from messaging.drafts import Draft
 from messaging.models import Chat, Message
-from messaging.selectors import ChatNotFound, Cursor, MessageNotFound
+from messaging.selectors import ChatNotFound, MessageNotFound
 from messaging.serializers import (
     AddMembersSerializer,
     CreateChatSerializer,
@@ -54,9 +54,9 @@ class ChatViewSet(viewsets.ViewSet):
     def list(self, request: Request) -> Response:
         """Return the inbox."""
         query = parse(InboxSerializer, request.query_params.dict())
-        before = Cursor.parse(query["cursor"]) if "cursor" in query else None
+        before = inbox.Cursor.parse(query["cursor"]) if "cursor" in query else None
         user_id = _caller(request)
-        entries, cursor = selectors.inbox(user_id=user_id, before=before, limit=query["limit"])
+        entries, cursor = inbox.read(user_id=user_id, before=before, limit=query["limit"])
         chats = [representation.inbox_entry_body(entry, viewer_id=user_id) for entry in entries]
         return Response({"chats": chats, "nextCursor": str(cursor) if cursor else None})
 
@@ -137,7 +137,7 @@ class ChatViewSet(viewsets.ViewSet):
 
     def _chat(self, request: Request, chat: Chat, status: int = 200) -> Response:
         user_id = _caller(request)
-        entry = selectors.inbox_entry_of(chat=chat, user_id=user_id)
+        entry = inbox.entry_of(chat=chat, user_id=user_id)
         return Response(representation.inbox_entry_body(entry, viewer_id=user_id), status=status)
 
 

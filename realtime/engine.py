@@ -1,4 +1,4 @@
-"""Wires the real-time parts of one process together and owns their threads and timers.
+"""Wires the real-time parts of one process together and owns their timers.
 
 It starts with the first connection that the ASGI server hands over, because only then is there an event loop.
 """
@@ -6,23 +6,17 @@ It starts with the first connection that the ASGI server hands over, because onl
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import functools
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import DatabaseError, InterfaceError
 
-from accounts import selectors as people
-from accounts.models import EndReason
 from chatproject import db, limits
 from chatproject.errors import DomainError, Unavailable, log_failure
 from chatproject.events import set_publisher
@@ -30,16 +24,15 @@ from chatproject.ids import uuid7
 from messaging.drafts import Draft
 from messaging.services import Stored
 from messaging.submission import set_writer
-from realtime import reminders
 from realtime.batcher import Batcher, Result
 from realtime.bus import Bus
-from realtime.catalogue import Told
+from realtime.database_threads import DatabaseThreads
 from realtime.exchange import EXCHANGE_SECONDS, Exchange
 from realtime.farewell import send_away
 from realtime.folding import LogFolder
-from realtime.frames import event_frame
 from realtime.hub import Hub
 from realtime.leases import make_leases
+from realtime.lookout import Lookout
 from realtime.parcels import Parcel, pack
 from realtime.presence import Presence
 from realtime.publisher import publisher_to
@@ -50,20 +43,13 @@ log = structlog.get_logger("parley.engine")
 
 T = TypeVar("T")
 
-READERS = 4
 HEARTBEAT = 15.0
 """Seconds between two renewals of presence, and between two looks at which chats moved and whose presence has lapsed:
 with its TTL of 40 s everybody has heard of a killed process's people after 60 s."""
 LEASE_CHECK = 3.0
 """Seconds between two looks at whether Redis still has this process's leases."""
-RECOVERY_DELAY = 0.2
-"""Seconds in which losses gather before sockets are shown where their chats stand: each look asks the database."""
 SESSION_CHECK = 3.0
 """Seconds between two looks at whether open sockets' sessions still live; a revocation is told at once besides."""
-SYNC_OVERLAP = timedelta(seconds=10)
-"""How far a look at moved chats reaches back behind the one before: commits and clocks are not in step."""
-STATUS_OVERLAP = timedelta(minutes=10)
-"""How far back statuses are said again once events were lost: the line may have been down for some time."""
 SUBMIT_SECONDS = 30
 CLOSING_SECONDS = 2.0
 
@@ -83,24 +69,22 @@ class Engine:
             return
         self.loop, self.ending = loop, False
         self.hub = Hub()
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="parley-writer")
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="parley-reader")
+        self._threads = DatabaseThreads()
+        self.lookout = Lookout(hub=self.hub, in_database=self.in_database, background=self.background)
         process = uuid7().hex
         self.leases = make_leases()
         self.bus = Bus(
             process=process,
             leases=self.leases,
             receive=self._receive,
-            recovered=self._recovered,
+            recovered=self.lookout.events_were_lost,
             is_here=self._is_here,
         )
-        self.batcher = Batcher(executor=self._writer, deliver=self._deliver, forward=self._forward)
+        self.batcher = Batcher(executor=self._threads.writer, deliver=self._deliver, forward=self._forward)
         self.presence = Presence(
             process=process, leases=self.leases, in_database=self.in_database, is_here=self._is_here
         )
         self.typists = TypingBoard(in_database=self.in_database, tell=lambda event: self._spread([pack(event)]))
-        self._looked_at = datetime.now(UTC)
-        self._look_is_due = False
         set_publisher(publisher_to(self._deliver_soon))
         set_writer(self.submit_from_thread)
         self.exchange = Exchange(limits.tally, settings.PARLEY_REDIS)
@@ -109,7 +93,7 @@ class Engine:
         self.background(self._check_leases())
         self._every(LEASE_CHECK, self._check_leases)
         self._every(HEARTBEAT, self._beat_and_look)
-        self._every(SESSION_CHECK, self._check_sessions)
+        self._every(SESSION_CHECK, self.lookout.check_sessions)
         self._every(db.freezing.LOOK_SECONDS, self._look_whether_frozen)
         self._folder = LogFolder()
         self._folder.start()
@@ -138,10 +122,7 @@ class Engine:
         await self.bus.stop()
         await self.leases.close()
         await self.exchange.close()
-        for executor, threads in ((self._writer, 1), (self._readers, READERS)):
-            close = functools.partial(_close_connections, threading.Barrier(threads))
-            await asyncio.gather(*(self.loop.run_in_executor(executor, close) for _ in range(threads)))
-            executor.shutdown()
+        await self._threads.close()
         self._folder.stop()
 
     async def _wait_for_sockets(self) -> None:
@@ -153,17 +134,8 @@ class Engine:
     # --- Work in threads ----------------------------------------------------------------------------------------------
 
     def in_database(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Awaitable[T]:
-        """Run a function that uses the database, in a thread that keeps its connection.
-
-        Raises `Unavailable` when the threads have ended, for those who come in the last moment of the process.
-        """
-        assert self.loop is not None  # noqa: S101
-        context = contextvars.copy_context()
-        call = functools.partial(context.run, _guarded, function, *args, **kwargs)
-        try:
-            return self.loop.run_in_executor(self._readers, call)
-        except RuntimeError:
-            raise Unavailable from None
+        """Run a function that uses the database, in a thread that keeps its connection. Raises `Unavailable`."""
+        return self._threads.run(function, *args, **kwargs)
 
     def submit_from_thread(self, draft: Draft) -> Stored:
         """Store a draft of the REST door through the batcher. Raises its `DomainError`; called in a worker thread."""
@@ -221,16 +193,6 @@ class Engine:
             for socket in self.hub.sockets_of_session(parcel.ended_session):
                 socket.push(parcel.text)
                 socket.close(CloseCode.UNAUTHENTICATED)
-
-    def _recovered(self) -> None:
-        """Events were lost while the bus was away: show every socket where its chats stand."""
-        if not self._look_is_due:
-            self._look_is_due = True
-            self.background(self._look_soon())
-
-    async def _look_soon(self) -> None:
-        await asyncio.sleep(RECOVERY_DELAY)
-        await self._look_at_chats()
 
     def _is_here(self, user_id: UUID) -> bool:
         return user_id in self.hub.user_ids
@@ -293,7 +255,7 @@ class Engine:
         try:
             await self._beat()
         finally:
-            await self._look_at_chats()
+            await self.lookout.look()
 
     async def _beat(self) -> None:
         """Renew presence."""
@@ -302,64 +264,7 @@ class Engine:
     async def _check_leases(self) -> None:
         """Take the leases anew if Redis has lost them: meanwhile nothing was routed to this process."""
         if await self.presence.restore(self.hub.user_ids):
-            self._recovered()
-
-    async def _look_at_chats(self) -> None:
-        """Send `sync {chatId, rev, marks}` for the chats that moved since the last look, and say departures again."""
-        events_were_lost, self._look_is_due = self._look_is_due, False
-        now = datetime.now(UTC)
-        if not self.hub.user_ids:
-            self._looked_at = now
-            return
-        # A clock that was set back must not put the beginning into the future.
-        since = min(self._looked_at, now) - SYNC_OVERLAP
-        standings = await self.in_database(lambda: list(reminders.standings(since)))
-        departures = await self.in_database(reminders.departures, since)
-        self._looked_at = now
-        for members, standing in standings:
-            self.hub.deliver(Parcel(recipients=tuple(members), text=event_frame(Told.SYNC, standing)))
-        for departure in departures:
-            self.hub.deliver(pack(departure))
-        if events_were_lost:
-            await self._show_again(now - STATUS_OVERLAP)
-
-    async def _show_again(self, since: datetime) -> None:
-        """Say again what people show who have changed it since: no number tells a client that it has missed that."""
-        for event in await self.in_database(reminders.statuses, since):
-            self.hub.deliver(pack(event))
-            await asyncio.sleep(0)  # many people with many peers must not hold up everybody else
-
-    async def _check_sessions(self) -> None:
-        """Close the sockets whose token has run out or whose session has ended without an event reaching us."""
-        now = datetime.now(UTC)
-        self._end((one for one in self.hub.all_sockets() if one.expires_at <= now), EndReason.EXPIRED)
-        session_ids = list(self.hub.session_ids)
-        if session_ids:
-            live = await self.in_database(people.live_session_ids, session_ids=session_ids)
-            for session_id in set(session_ids) - live:
-                self._end(self.hub.sockets_of_session(session_id), EndReason.REVOKED)
-
-    @staticmethod
-    def _end(sockets: Iterable[Socket], reason: EndReason) -> None:
-        for socket in sockets:
-            socket.push_event(Told.SESSION_END, {"reason": str(reason)})
-            socket.close(CloseCode.UNAUTHENTICATED)
-
-
-def _guarded(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """Run in a database thread; a connection that broke is replaced at the next call."""
-    try:
-        return function(*args, **kwargs)
-    except Exception as error:
-        db.discard_broken_connection(error)
-        raise
-
-
-def _close_connections(all_threads: threading.Barrier) -> None:
-    """Close a pool thread's connections, once in each thread: nobody finishes before the others have begun."""
-    with suppress(threading.BrokenBarrierError):
-        all_threads.wait(CLOSING_SECONDS)
-    connections.close_all()
+            self.lookout.events_were_lost()
 
 
 engine = Engine()

@@ -19,9 +19,11 @@ import pytest
 
 from tests.stores import differences, store
 
-ONCE = ("tests/faults/", "tests/browser/")
-"""What runs once: the faults name the databases that they kill or fill, and the web client knows of none."""
+ONCE = ("tests/browser/", "tests/faults/test_store_copy.py", "tests/faults/test_restore_drill.py")
+"""What runs once: the web client knows of no database, and the others name theirs."""
 DATABASE_FIXTURES = {"db", "transactional_db", "store"}
+OWN_DATABASES = {"own_postgres", "own_mongodb"}
+"""Fixtures of a test that has its own database, whichever the suite runs on."""
 
 _running = ExitStack()
 _worker = "PYTEST_XDIST_WORKER" in os.environ
@@ -84,7 +86,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _depends_on_the_store(item: pytest.Item) -> bool:
     fixtures: list[str] = getattr(item, "fixturenames", [])
     touches = item.get_closest_marker("django_db") is not None or not DATABASE_FIXTURES.isdisjoint(fixtures)
-    return touches and not item.nodeid.startswith(ONCE)
+    return touches and OWN_DATABASES.isdisjoint(fixtures) and not item.nodeid.startswith(ONCE)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -106,9 +106,10 @@ def delete(model: type[Model], keys: Sequence[Any], *, using: str = DEFAULT_DB_A
     if connection.vendor == "mongodb":
         key: Any = model._meta.pk
         stored = [key.get_db_prep_save(value, connection) for value in keys]
-        connection.get_collection(model._meta.db_table).delete_many(
-            {key.column: {"$in": stored}}, session=connection.session
-        )
+        from django_mongodb_backend.query import wrap_database_errors  # noqa: PLC0415  with MongoDB alone
+
+        collection = connection.get_collection(model._meta.db_table)
+        wrap_database_errors(collection.delete_many)({key.column: {"$in": stored}}, session=connection.session)
         return
     table = _table(model, using, connection.vendor)
     with connection.cursor() as cursor:

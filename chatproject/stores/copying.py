@@ -31,7 +31,7 @@ _CHAT, _REV = MESSAGES.place("chat_id"), MESSAGES.place("rev")
 
 
 @dataclass(slots=True)
-class Tally:
+class Written:
     """What was written, or would be, in rows of each table."""
 
     added: Counter[str] = field(default_factory=Counter)
@@ -65,12 +65,12 @@ class Copy:
     ) -> None:
         """`every_message` compares each message too, for a target that somebody has damaged."""
         self.source, self.target = source, target
-        self.tally = Tally()
+        self.written = Written()
         self._dry_run, self._every_message = dry_run, every_message
         self._batch = batch
         self._progress = progress
 
-    def run(self) -> Tally:
+    def run(self) -> Written:
         """Make the target like the source, but for users that are gone (see `remove_users`)."""
         for table in reversed(TABLES):
             if table is not USERS and (table is not MESSAGES or self._every_message):
@@ -84,7 +84,7 @@ class Copy:
         if self._every_message:
             self._compare(MESSAGES)
         self._compare(CONTENT_ACCESSES)
-        return self.tally
+        return self.written
 
     def remove_users(self) -> None:
         """Remove the users that are gone; last, when nothing refers to them any more, their rights neither."""
@@ -107,7 +107,7 @@ class Copy:
                         self._release(child, child.columns[place], keys)
             with db.atomic(using=self.target.alias):
                 db.delete(table.model, keys, using=self.target.alias)
-        self.tally.removed[table.name] += len(keys)
+        self.written.removed[table.name] += len(keys)
 
     def _release(self, child: Table, column: str, keys: Sequence[Key]) -> None:
         referring = child.rows_of(self.target.alias).filter(**{f"{column}__in": list(keys)})
@@ -144,8 +144,8 @@ class Copy:
     def _write(self, table: Table, new: Sequence[Row], changed: Sequence[Row]) -> None:
         if not (new or changed):
             return
-        self.tally.added[table.name] += len(new)
-        self.tally.changed[table.name] += len(changed)
+        self.written.added[table.name] += len(new)
+        self.written.changed[table.name] += len(changed)
         if self._dry_run:
             return
         try:
@@ -273,7 +273,7 @@ class Copy:
     def _count(self, query: QuerySet[Any]) -> None:
         """Count messages that would be copied; some of them may be there in an earlier form."""
         found = query.count()
-        self.tally.added[MESSAGES.name] += found
+        self.written.added[MESSAGES.name] += found
         self._progress(found)
 
 

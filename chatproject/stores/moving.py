@@ -13,7 +13,7 @@ from typing import Protocol
 from django.utils import timezone
 
 from chatproject.stores import rights
-from chatproject.stores.copying import BATCH, Copy, Tally, outstanding
+from chatproject.stores.copying import BATCH, Copy, Written, outstanding
 from chatproject.stores.models import Freeze, Reason
 from chatproject.stores.places import Store, StoreProblem, open_store
 from chatproject.stores.tables import TABLES, Side
@@ -52,21 +52,21 @@ class Move:
         """Return each table's rows in the source and in the target."""
         return [(table.name, table.count(SOURCE), table.count(TARGET)) for table in TABLES]
 
-    def copy(self, show: Show, *, dry_run: bool = False, every_message: bool = False, batch: int = BATCH) -> Tally:
+    def copy(self, show: Show, *, dry_run: bool = False, every_message: bool = False, batch: int = BATCH) -> Written:
         """Make one pass; a dry run writes nothing."""
         if not dry_run:
             values = {"reason": Reason.COPY, "source": self.source.name, "settled_at": None}
             Freeze.objects.using(TARGET).update_or_create(id=Freeze.ONLY, defaults=values)
         with show("Copying", outstanding(*self.sides)) as shown:
             pass_ = Copy(*self.sides, dry_run=dry_run, every_message=every_message, batch=batch, progress=shown.advance)
-            tally = pass_.run()
+            written = pass_.run()
         from_url, to_url = self._urls
         if not dry_run:
             lines = rights.dump_of(from_url)
             if not rights.alike(lines, rights.dump_of(to_url)):
                 rights.load_into(to_url, lines)
         pass_.remove_users()
-        return tally
+        return written
 
     def verify(self, show: Show) -> Verdict:
         """Compare both sides; what is equal while the source is frozen may be taken into service."""

@@ -29,6 +29,6 @@ def own_postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def own_mongodb() -> Iterator[MongoWire]:
-    """A server that speaks MongoDB's protocol, for one test."""
-    with mongodb() as server:
+    """A server that speaks MongoDB's protocol and that the test may kill: what it has confirmed is on the disk."""
+    with mongodb("--sync-on-commit") as server:
         yield server

@@ -12,6 +12,7 @@ from tests.conftest import DaphneFactory
 from tests.faults.proxy import FaultProxy
 from tests.live.server import Daphne, Process, Redis
 from tests.stores import reading
+from tests.stores.mongodb import MongoWire
 from tests.stores.postgres import Postgres
 
 
@@ -38,22 +39,17 @@ class Fleet:
 
     daphnes: list[Daphne]
     redis: Redis
-    postgres: Postgres | None
+    database: Postgres | MongoWire | None
+    """The database's process, where it is one of this fleet's own."""
     front: FaultProxy
     redis_proxy: FaultProxy
 
     def process(self, name: str) -> Process:
-        """Return the process of a name: `daphne 0`, `daphne 1`, `redis` or `postgres`."""
+        """Return the process of a name: `daphne 0`, `daphne 1`, `redis` or `database`."""
         kind, _, number = name.partition(" ")
-        if kind == "daphne":
-            return self.daphnes[int(number)]
-        return self.redis if kind == "redis" else self.database
-
-    @property
-    def database(self) -> Postgres:
-        """The database's process; on SQLite there is none."""
-        assert self.postgres is not None
-        return self.postgres
+        found = {"daphne": self.daphnes[int(number or 0)], "redis": self.redis, "database": self.database}[kind]
+        assert found is not None
+        return found
 
     def rows(self) -> list[Row]:
         """Read every message straight from the database, past all of Parley."""
@@ -74,7 +70,7 @@ class Fleet:
 
 @asynccontextmanager
 async def fleet(
-    daphne: DaphneFactory, redis: Redis, *, database: Postgres | None = None, **environment: str
+    daphne: DaphneFactory, redis: Redis, *, database: Postgres | MongoWire | None = None, **environment: str
 ) -> AsyncIterator[Fleet]:
     """Start two Daphnes on one Redis (which runs) and one database: the store's, or the given one, which runs too."""
     if database is not None:
@@ -85,4 +81,4 @@ async def fleet(
         daphnes = [await asyncio.to_thread(daphne, started=False, **environment) for _ in range(2)]
         front = await stack.enter_async_context(FaultProxy(*(one.port for one in daphnes)))
         await asyncio.gather(*(asyncio.to_thread(one.start) for one in daphnes))
-        yield Fleet(daphnes=daphnes, redis=redis, postgres=database, front=front, redis_proxy=redis_proxy)
+        yield Fleet(daphnes=daphnes, redis=redis, database=database, front=front, redis_proxy=redis_proxy)

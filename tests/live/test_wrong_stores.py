@@ -16,11 +16,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
-import pymongo
 import pytest
 
 from tests.live.clients import log_lines, register
 from tests.live.server import LOOPBACK, ROOT, Daphne, Process, free_port, make_daphne, make_redis
+from tests.stores.mongodb import make_mongodb
 from tests.stores.postgres import Postgres, postgres
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -36,22 +36,10 @@ CLOSED = f"{LOOPBACK}:1"
 @contextmanager
 def mongodb(directory: Path, *options: str, port: int | None = None) -> Iterator[str]:
     """Give the address of a running server that speaks MongoDB's protocol."""
-    port = port or free_port()
-    program = str(Path(sys.executable).with_name("secantusd-py"))
-    address = f"{LOOPBACK}:{port}"
-
-    def answers() -> bool:
-        with pymongo.MongoClient(address, serverSelectionTimeoutMS=500) as client:
-            try:
-                return bool(client.admin.command("ping")["ok"])
-            except pymongo.errors.PyMongoError:
-                return False
-
-    command = [program, "--host", LOOPBACK, "--port", str(port), "--storage-path", str(directory), *options]
-    with Process(name="secantusd-py", command=command, log_path=directory.with_suffix(".log")) as server:
+    directory.mkdir()
+    with make_mongodb(directory, *options, port=port) as server:
         server.start()
-        server.wait_until(answers)
-        yield address
+        yield f"{LOOPBACK}:{server.port}"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from chatproject.errors import DomainError, InvalidInput
 from chatproject.ids import uuid7
-from messaging import keys, representation, selectors, services
+from messaging import inbox, keys, representation, selectors, services
 from messaging.drafts import Draft
 from messaging.fields import Sealed, Unreadable
 from messaging.models import Attachment, Chat, ChatKey, ChatKind, Membership, Message, MessageType, Role
@@ -137,7 +137,7 @@ def test_people_are_added(
     assert told(group)[-1] == {"action": "added", "userId": str(mallory.id), "title": None, "role": None}
     assert published.told() == [("message:receive", {ada.id, grace.id, alan.id, mallory.id})]
     # The message that tells of it is a system message, which nobody counts.
-    assert selectors.inbox_entry_of(chat=chat, user_id=mallory.id).unread_count == 0
+    assert inbox.entry_of(chat=chat, user_id=mallory.id).unread_count == 0
 
 
 def test_adding_nobody_new_changes_nothing(published: Announced, ada: Person, grace: Person, group: Chat) -> None:
@@ -197,7 +197,7 @@ def test_somebody_is_removed(published: Announced, ada: Person, grace: Person, a
             read(chat_id=group.id, user_id=alan.id, limit=1, **place)
     with pytest.raises(ChatNotFound):
         services.mark_read(chat_id=group.id, user_id=alan.id, seq=1)
-    assert selectors.inbox(user_id=alan.id, before=None, limit=10) == ([], None)
+    assert inbox.read(user_id=alan.id, before=None, limit=10) == ([], None)
     published.clear()
     say(ada, group)
     assert published.told() == [("message:receive", {ada.id, grace.id})]
@@ -213,7 +213,7 @@ def test_somebody_leaves_and_comes_back(published: Announced, ada: Person, grace
 
     page = selectors.history(chat_id=group.id, user_id=grace.id, before=None, limit=50)
     assert "while you were away" in [one.content for one in page.messages]
-    assert selectors.inbox_entry_of(chat=Chat.objects.get(), user_id=grace.id).unread_count == 0
+    assert inbox.entry_of(chat=Chat.objects.get(), user_id=grace.id).unread_count == 0
     assert isinstance(say(grace, group, "back"), Message)
 
 

@@ -22,7 +22,7 @@ from accounts import selectors as people
 from accounts.models import Session, Status, User, username_key
 from chatproject import db
 from chatproject.ids import uuid7
-from messaging import keys, rosters, selectors
+from messaging import inbox, keys, rosters, selectors
 from messaging.drafts import Draft
 from messaging.fields import Sealed
 from messaging.models import Chat, ChatKind, Departure, Membership, Message
@@ -151,8 +151,8 @@ READS: dict[str, Callable[[World, Chat, Draft], object]] = {
         cursors={chat.id: chat.counter - 5, **dict.fromkeys(world.others[:9], 1)}
     ),
     "where chats stand": lambda world, *_: selectors.revs(user_id=world.ada),
-    "inbox": lambda world, *_: selectors.inbox(user_id=world.ada, before=None, limit=100),
-    "entry of the inbox": lambda world, chat, _: selectors.inbox_entry_of(chat=chat, user_id=world.ada),
+    "inbox": lambda world, *_: inbox.read(user_id=world.ada, before=None, limit=100),
+    "entry of the inbox": lambda world, chat, _: inbox.entry_of(chat=chat, user_id=world.ada),
     "repeated send": lambda _, __, sent: storing._Batch([sent])._find_duplicates([0]),
     "numbers": lambda _, chat, __: numbers.read([chat.id]),
     "roster": lambda _, chat, __: rosters.of_chats([(chat.id, uuid7())]),

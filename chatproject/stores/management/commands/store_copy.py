@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from chatproject.arguments import positive
 from chatproject.env import ENV
-from chatproject.stores.copying import BATCH, Tally
+from chatproject.stores.copying import BATCH, Written
 from chatproject.stores.moving import Move
 from chatproject.stores.places import in_one_line
 from chatproject.stores.progress import Progress
@@ -54,10 +54,10 @@ class Command(BaseCommand):
         if "mongodb" in (move.source.vendor, move.target.vendor):
             self.stdout.write("MongoDB keeps times in milliseconds: what is finer is cut off, and compared so.")
         dry_run = options["dry_run"]
-        tally = move.copy(
+        written = move.copy(
             self._show, dry_run=dry_run, every_message=options["every_message"], batch=options["batch_size"]
         )
-        self._report(tally, move, dry_run=dry_run)
+        self._report(written, move, dry_run=dry_run)
         if not dry_run and (move.frozen or options["verify"]):
             self._judge(move.verify(self._show))
         self._say_what_is_next(move, dry_run=dry_run)
@@ -66,17 +66,17 @@ class Command(BaseCommand):
         self._shown = Progress(what, total)
         return self._shown
 
-    def _report(self, tally: Tally, move: Move, *, dry_run: bool) -> None:
+    def _report(self, written: Written, move: Move, *, dry_run: bool) -> None:
         done = "Would write" if dry_run else "Wrote"
         shown = self._shown
         self.stdout.write(
-            f"{done} {tally.total:,} rows in {shown.seconds:.1f} s ({shown.rate:,.0f} rows/s looked at), "
+            f"{done} {written.total:,} rows in {shown.seconds:.1f} s ({shown.rate:,.0f} rows/s looked at), "
             f"peak memory {_peak_megabytes():.0f} MB"
         )
         for name, ours, theirs in move.counts():
             self.stdout.write(
-                f"  {name:17} {tally.added[name]:>11,} added {tally.changed[name]:>9,} changed "
-                f"{tally.removed[name]:>9,} removed; now {ours:,} and {theirs:,}"
+                f"  {name:17} {written.added[name]:>11,} added {written.changed[name]:>9,} changed "
+                f"{written.removed[name]:>9,} removed; now {ours:,} and {theirs:,}"
             )
 
     def _judge(self, verdict: Verdict) -> None:
