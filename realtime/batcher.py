@@ -152,6 +152,9 @@ def _outcomes(drafts: Sequence[Draft]) -> list[Outcome]:
         return [refusal for _ in drafts]
     except Exception as error:  # the boundary of the database thread: every draft gets an answer
         db.discard_broken_connection(error)
+        if len(drafts) > 1 and db.is_away(error):  # each on its own would wait as long, and for nothing
+            log.warning("batch.failed", drafts=len(drafts), error=f"{type(error).__name__}: {error}")
+            return [failure_of(error) for _ in drafts]
         if len(drafts) > 1:
             log.warning("batch.split", drafts=len(drafts), error=type(error).__name__)
             return [outcome for draft in drafts for outcome in _outcomes([draft])]

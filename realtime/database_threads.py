@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from django.db import connections
 
 from chatproject import db
+from chatproject.db import pool
 from chatproject.errors import Unavailable
 
 T = TypeVar("T")
@@ -27,8 +28,8 @@ class DatabaseThreads:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self.writer = ThreadPoolExecutor(1, thread_name_prefix="parley-writer")
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="parley-reader")
+        self.writer = ThreadPoolExecutor(1, thread_name_prefix="parley-writer", initializer=pool.leave)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="parley-reader", initializer=pool.leave)
 
     def run(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Awaitable[T]:
         """Run a function in a thread that reads, with the caller's context variables.

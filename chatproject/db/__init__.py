@@ -33,6 +33,7 @@ __all__ = [
     "in_transaction",
     "indexes_parts",
     "insert",
+    "is_away",
     "is_outage",
     "is_transient",
     "keeps_a_log",
@@ -213,6 +214,17 @@ def is_outage(error: BaseException) -> bool:
     MongoDB's backend raises all that a server can say, but a unique violation, as a plain `DatabaseError`.
     """
     return isinstance(error, (OperationalError, InterfaceError)) or type(error) is DatabaseError
+
+
+def is_away(error: BaseException) -> bool:
+    """Tell whether the database cannot be asked at all: what is asked next would wait as long, and fail as well."""
+    if isinstance(error, (OperationalError, InterfaceError)):
+        return True
+    if vendor() != "mongodb":
+        return False
+    from pymongo.errors import ConnectionFailure  # noqa: PLC0415  with MongoDB alone
+
+    return isinstance(error.__cause__, ConnectionFailure)
 
 
 def discard_broken_connection(error: BaseException) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from chatproject.databases import PATIENCE_SECONDS
-
-SIZE = 20
-"""Connections of one process, of which five are its database threads'; PostgreSQL takes 100 in all by default."""
+SIZE = 15
+"""Connections that a process shares; its five database threads keep one each. PostgreSQL takes 100 by default."""
+TIMEOUT_SECONDS = 2
+"""How long a request waits for one: while the database is away that is how long everybody waits to be told."""
 IDLE_SECONDS = 600
 RECONNECT_SECONDS = 2
 """How long the pool tries by itself, with growing pauses; afterwards whoever asks for a connection has it try anew."""
@@ -21,7 +21,7 @@ def share() -> None:
     """Begin to share. What runs for a moment and alone, as commands do, has no use for it.
 
     A connection is looked at before it is given out, so that one that has died meanwhile fails nobody. Who gets none
-    within `PATIENCE_SECONDS` gets an `OperationalError`.
+    within `TIMEOUT_SECONDS` gets an `OperationalError`.
     """
     settings = connections.settings[DEFAULT_DB_ALIAS]
     if settings["ENGINE"] != "django.db.backends.postgresql":
@@ -31,7 +31,7 @@ def share() -> None:
     settings["OPTIONS"]["pool"] = {
         "min_size": 1,
         "max_size": SIZE,
-        "timeout": PATIENCE_SECONDS,
+        "timeout": TIMEOUT_SECONDS,
         "max_idle": IDLE_SECONDS,
         "reconnect_timeout": RECONNECT_SECONDS,
     }

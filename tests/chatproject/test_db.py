@@ -18,6 +18,7 @@ from django.db import (
     connections,
 )
 from django.test.utils import CaptureQueriesContext
+from pymongo.errors import AutoReconnect
 
 from accounts.models import Session, User
 from chatproject import db
@@ -133,6 +134,17 @@ def test_which_errors_are_worth_another_try(
 def test_which_errors_are_outages(error: Exception, expected: bool) -> None:
     """Those that no other request would have avoided."""
     assert db.is_outage(error) is expected
+
+
+def test_a_database_that_cannot_be_asked() -> None:
+    """MongoDB's backend says so in the cause alone; a request that it refuses is no such thing."""
+    refused, lost = DatabaseError("too large"), DatabaseError("closed")
+    lost.__cause__ = AutoReconnect("closed")
+
+    assert db.is_away(OperationalError("server closed the connection unexpectedly"))
+    assert db.is_away(InterfaceError("connection already closed"))
+    assert not db.is_away(refused)
+    assert db.is_away(lost) is (db.vendor() == "mongodb")
 
 
 def test_a_joined_function_does_not_repeat_itself(transactional_db: None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import structlog
-from django.db import OperationalError, connections
+from django.db import DatabaseError, OperationalError, connections
 
 from chatproject.errors import DomainError, InternalError, Unavailable
 from chatproject.events import set_publisher
@@ -165,7 +165,7 @@ async def test_a_refused_draft_disturbs_no_other(bench: Bench, draft_of: Callabl
 
 
 @pytest.mark.parametrize(
-    ("poison", "expected"), [(ValueError("poison"), InternalError), (OperationalError("disk is full"), Unavailable)]
+    ("poison", "expected"), [(ValueError("poison"), InternalError), (DatabaseError("too large"), Unavailable)]
 )
 async def test_a_poisoned_draft_fails_alone(
     bench: Bench, draft_of: Callable[..., Draft], poison: Exception, expected: type[DomainError]
@@ -180,6 +180,18 @@ async def test_a_poisoned_draft_fails_alone(
     assert bench.calls == [["a", "poison", "b"], ["a"], ["poison"], ["b"]]
     assert [type(error) for error in bench.refusals] == [expected]
     assert len(bench.acks) == 2
+
+
+async def test_a_database_that_is_away_is_asked_once(bench: Bench, draft_of: Callable[..., Draft]) -> None:
+    """Each draft on its own might wait for as long as the whole batch has, one after the other."""
+    bench.poison["b"] = OperationalError("the connection was lost")
+
+    for content in ("a", "b", "c"):
+        bench.submit(draft_of(content))
+    await bench.batcher.drain()
+
+    assert bench.calls == [["a", "b", "c"]]
+    assert [type(error) for error in bench.refusals] == [Unavailable] * 3
 
 
 async def test_a_repeat_gets_the_first_message_and_no_event(bench: Bench, draft_of: Callable[..., Draft]) -> None:
