@@ -140,12 +140,13 @@ def _nowhere(text: str) -> None:
 def _resume(sending: Generator[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
     """Go on with a coroutine that was started by hand and waits for `waits_for`."""
     while True:
+        step: Callable[[], Any] = partial(next, sending)
         try:
-            value = yield waits_for
-        except BaseException as error:  # noqa: BLE001  handed on to the coroutine, as `await` would
-            step: Callable[[], Any] = partial(sending.throw, error)
-        else:
-            step = partial(sending.send, value)
+            yield waits_for
+        except BaseException as error:  # handed on to the coroutine, as `await` would
+            if not hasattr(sending, "throw"):
+                raise
+            step = partial(sending.throw, error)
         try:
             waits_for = step()
         except StopIteration:

@@ -95,6 +95,51 @@ async def test_a_server_that_waits_more_than_once() -> None:
     assert sent == ["a", "b"]
 
 
+class Bare:
+    """What a server in another language may return: an iterator that waits some times, and no coroutine."""
+
+    def __init__(self, message: Message, taken: list[Message]) -> None:
+        self.message, self.taken, self.steps = message, taken, 3
+
+    def __await__(self) -> Bare:
+        return self
+
+    def __iter__(self) -> Bare:
+        return self
+
+    def __next__(self) -> None:
+        if self.steps:
+            self.steps -= 1
+            return
+        self.taken.append(self.message)
+        raise StopIteration
+
+
+async def test_a_server_whose_send_is_no_coroutine() -> None:
+    """Its awaitable can only be asked for the next step, as granian's; everything goes out, in order."""
+    taken: list[Message] = []
+    outbox = Outbox(lambda message: Bare(message, taken), overflow=lambda: None)  # type: ignore[arg-type,return-value]
+
+    for number in range(5):
+        outbox.push(str(number))
+    outbox.close(1012)
+    await until(lambda: len(taken) == 6)
+
+    assert [message.get("text") for message in taken] == [*"01234", None]
+
+
+async def test_such_a_send_that_is_abandoned() -> None:
+    """It cannot be told that nobody waits any more."""
+    taken: list[Message] = []
+    outbox = Outbox(lambda message: Bare(message, taken), overflow=lambda: None)  # type: ignore[arg-type,return-value]
+    outbox.push("0")
+    await asyncio.sleep(0)
+    outbox.abandon()
+    await asyncio.sleep(0.01)
+
+    assert taken == []
+
+
 async def test_overflow_is_told_once() -> None:
     """One frame is on its way, 64 wait; the next one is too many, and nothing is kept after that."""
     server = Server()
