@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,9 +40,9 @@ class Results:
         values = [value(one) for one in self.find(scenario, variant, **names)]
         return Spread(statistics.median(values), min(values), max(values)) if values else None
 
-    def without(self, scenarios: Collection[str]) -> Results:
-        """Return a copy that lacks what was measured of these."""
-        kept = [one for one in self.records if one["scenario"] not in scenarios]
+    def without(self, measured: Callable[[Record], bool]) -> Results:
+        """Return a copy that lacks these records."""
+        kept = [one for one in self.records if not measured(one)]
         return Results(records=kept, facts=dict(self.facts))
 
     def failures(self) -> Iterator[Record]:

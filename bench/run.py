@@ -26,6 +26,12 @@ from bench.stacks.parley import Parley
 
 HOME = Path(__file__).parent
 RESULTS = HOME / "results.json"
+PARTS: dict[str, Callable[[Record], bool]] = {
+    "rates": lambda one: one["scenario"] == "rate",
+    "servers": lambda one: one["variant"] in SERVERS,
+    "stores": lambda one: one["scenario"] in report_stores.SCENARIOS,
+}
+"""What can be measured on its own, and which records that replaces."""
 UNFINISHED = HOME / "unfinished.json"
 """What a run has measured so far; the results of the last one stay as they are until it has come to its end."""
 
@@ -50,17 +56,22 @@ class Run:
             for name in self.names:
                 self._closed_loop(name, number)
         if self.plan.extras:
-            self._rates()
+            self.rates(self.names)
             for number in range(self.plan.rounds):
                 for name in self._among("parley-full", "express-full"):
                     self._group(name, number)
-                for name in SERVERS:
-                    self._closed_loop(name, number)
+            self.servers()
             for name in self._among("parley-full", "express-full"):
                 self._idle(name)
             for name in self._among("parley-full"):
                 self._pages(name)
                 self._storm(name)
+
+    def servers(self) -> None:
+        """Let other ASGI servers serve the same application."""
+        for number in range(self.plan.rounds):
+            for name in SERVERS:
+                self._closed_loop(name, number)
 
     def stores(self, names: list[str]) -> None:
         """Measure Parley on its stores: the closed loop, and the cost against size."""
@@ -134,8 +145,9 @@ class Run:
                         round=number,
                     )
 
-    def _rates(self) -> None:
+    def rates(self, names: list[str]) -> None:
         """Let both work at half of what (a) can at most, with the same durability."""
+        self.names = names
         for durability in ("full", "normal"):
             top = marks.top_speed(self.results, f"express-{durability}")
             if top is None:
@@ -211,9 +223,7 @@ def arguments() -> argparse.Namespace:
         "--only", default="", help=f"variants or how their names begin, comma-separated: {', '.join(VARIANTS | STORES)}"
     )
     parser.add_argument("--rounds", type=int, help="how often each variant takes its turn")
-    parser.add_argument(
-        "--stores", action="store_true", help="Parley on its three stores alone; the rest of the report stays as it is"
-    )
+    parser.add_argument("--part", choices=PARTS, help="measure this alone; the rest of the report stays as it is")
     parser.add_argument("--report", action="store_true", help="write the report of the last run again, and no more")
     return parser.parse_args()
 
@@ -246,12 +256,16 @@ def store_facts(plan: Plan, home: Path) -> dict[str, Any]:
 
 def measure(run: Run, options: argparse.Namespace, home: Path) -> None:
     """Measure what was asked for, into `run.results`."""
-    if not options.stores:
-        names = chosen(options.only, VARIANTS)
+    names = chosen(options.only, VARIANTS)
+    if options.part is None:
         missing = install(names)
         run.results.facts = {**facts(run.plan, home), "versions": versions.all_of_them(), "missing": missing}
         run.everything([name for name in names if name not in missing])
-    if options.stores or run.plan.stores:
+    elif options.part == "rates":
+        run.rates(names)
+    elif options.part == "servers":
+        run.servers()
+    if options.part == "stores" or (options.part is None and run.plan.stores):
         run.results.facts["stores"] = store_facts(run.plan, home)
         run.stores(chosen(options.only, STORES))
 
@@ -267,8 +281,8 @@ def main() -> int:
         plan = plan.with_rounds(options.rounds)
     machine.prepare()
     before = Results()
-    if options.stores and not options.quick:
-        before = Results.load(RESULTS).without(report_stores.SCENARIOS)
+    if options.part and not options.quick:
+        before = Results.load(RESULTS).without(PARTS[options.part])
     with tempfile.TemporaryDirectory(prefix="parley-bench-") as directory:
         run = Run(plan, before, Path(directory), None if options.quick else UNFINISHED)
         try:

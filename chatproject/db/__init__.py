@@ -50,7 +50,7 @@ __all__ = [
 P = ParamSpec("P")
 T = TypeVar("T")
 
-ATTEMPTS = 10
+ATTEMPTS = 20
 """MongoDB lets nobody wait for a row: of several who write one chat at once only the first succeeds."""
 FIRST_PAUSE = 0.01
 LONGEST_PAUSE = 0.5
