@@ -9,7 +9,7 @@ PARLEY_DATA_DIR ?= var
 # The first Python that is new enough; `make run PYTHON=/path/to/python3` chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c $(NEW_ENOUGH) 2>/dev/null && echo $$p && break; done)
 PYTEST_ARGS ?=
-# One more than there are cores: a third of the tests wait for servers, timers and browsers.
+# Two more than there are cores: a third of the tests wait for servers, timers and browsers.
 WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 2 )))
 BENCH_ARGS ?=
 
