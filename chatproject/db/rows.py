@@ -106,10 +106,7 @@ def delete(model: type[Model], keys: Sequence[Any], *, using: str = DEFAULT_DB_A
     if connection.vendor == "mongodb":
         key: Any = model._meta.pk
         stored = [key.get_db_prep_save(value, connection) for value in keys]
-        from django_mongodb_backend.query import wrap_database_errors  # noqa: PLC0415  with MongoDB alone
-
-        collection = connection.get_collection(model._meta.db_table)
-        wrap_database_errors(collection.delete_many)({key.column: {"$in": stored}}, session=connection.session)
+        _write_on_mongodb(connection, model, "delete_many", {key.column: {"$in": stored}})
         return
     table = _table(model, using, connection.vendor)
     with connection.cursor() as cursor:
@@ -123,8 +120,7 @@ def delete(model: type[Model], keys: Sequence[Any], *, using: str = DEFAULT_DB_A
 def _update_each_on_mongodb(
     connection: Any, model: type[Model], names: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> None:
-    from django_mongodb_backend.query import wrap_database_errors  # noqa: PLC0415  with MongoDB alone
-    from pymongo import UpdateOne  # noqa: PLC0415
+    from pymongo import UpdateOne  # noqa: PLC0415  with MongoDB alone
 
     fields: list[Any] = [model._meta.pk, *(model._meta.get_field(name) for name in names)]
     writes = []
@@ -133,9 +129,18 @@ def _update_each_on_mongodb(
         columns = [field.column for field in fields[1:]]
         writes.append(UpdateOne({fields[0].column: key}, {"$set": dict(zip(columns, stored, strict=True))}))
     if writes:
-        # What the driver raises must be Django's error, or two processes that write to one chat would not try again.
-        collection = connection.get_collection(model._meta.db_table)
-        wrap_database_errors(collection.bulk_write)(writes, session=connection.session)
+        _write_on_mongodb(connection, model, "bulk_write", writes)
+
+
+def _write_on_mongodb(connection: Any, model: type[Model], method: str, argument: Any) -> None:
+    """Call a writing method of the model's collection, in the open transaction.
+
+    What the driver raises must be Django's error, or two processes that write to one chat would not try again.
+    """
+    from django_mongodb_backend.query import wrap_database_errors  # noqa: PLC0415  with MongoDB alone
+
+    collection = connection.get_collection(model._meta.db_table)
+    wrap_database_errors(getattr(collection, method))(argument, session=connection.session)
 
 
 class _Column:
