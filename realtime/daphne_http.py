@@ -60,8 +60,9 @@ class BoundedRequest(http_protocol.WebRequest):  # type: ignore[misc]
     it goes the answer (RFC 9112, section 9.6).
     """
 
+    refused = False
+    """Whether its body was too large: it has its answer, and what still comes is dropped."""
     _taken = 0
-    _refused = False
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802
         """Refuse by the declared length."""
@@ -75,14 +76,14 @@ class BoundedRequest(http_protocol.WebRequest):  # type: ignore[misc]
         self._taken += len(data)
         if self._taken > LARGEST_BODY:
             self._refuse()
-        if not self._refused:
+        if not self.refused:
             super().handleContentChunk(data)
         elif self._taken > LARGEST_BODY + LINGER_BYTES:
             self._hang_up()
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802
         """Pass a whole request on."""
-        if self._refused:
+        if self.refused:
             self._hang_up()
         else:
             super().requestReceived(command, path, version)
@@ -116,8 +117,8 @@ class BoundedRequest(http_protocol.WebRequest):  # type: ignore[misc]
             self.responseHeaders.setRawHeaders(b"connection", [b"close"])
 
     def _refuse(self) -> None:
-        if not self._refused:
-            self._refused = True
+        if not self.refused:
+            self.refused = True
             self.channel.transport.write(_REFUSAL)
             asyncio.get_running_loop().call_later(LINGER_SECONDS, self._hang_up)
 
@@ -133,8 +134,8 @@ async def answer_requests(daphne: server.Server) -> None:
     """
 
     def under_way() -> list[BoundedRequest]:
-        states = daphne.connections.items()
-        return [one for one, state in states if isinstance(one, BoundedRequest) and "disconnected" not in state]
+        requests = [one for one, state in daphne.connections.items() if "disconnected" not in state]
+        return [one for one in requests if isinstance(one, BoundedRequest) and not one.refused]
 
     with suppress(TimeoutError):
         async with asyncio.timeout(ANSWER_SECONDS):

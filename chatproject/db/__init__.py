@@ -213,7 +213,7 @@ def is_outage(error: BaseException) -> bool:
 
     MongoDB's backend raises all that a server can say, but a unique violation, as a plain `DatabaseError`.
     """
-    return isinstance(error, (OperationalError, InterfaceError)) or type(error) is DatabaseError
+    return is_away(error) or type(error) is DatabaseError
 
 
 def is_away(error: BaseException) -> bool:

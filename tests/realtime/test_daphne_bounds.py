@@ -229,6 +229,22 @@ async def test_requests_under_way_are_answered_first(restored: list[str]) -> Non
     assert restored == ["drained", "killed"]
 
 
+async def test_a_refused_upload_is_not_waited_for(restored: list[str]) -> None:
+    """It has its answer already; what its sender still sends is only read on so that it reads the answer."""
+    upload = Upload()
+    upload.refused = True
+
+    async def drain() -> None:
+        restored.append("drained")
+
+    daphne_bounds.install(on_start=nothing, on_shutdown=drain)
+
+    async with asyncio.timeout(daphne_http.ANSWER_SECONDS / 2):
+        await end(SimpleNamespace(listeners=[], connections={upload: {}}))
+
+    assert restored == ["drained", "killed"]
+
+
 async def test_a_request_that_takes_too_long_is_left(restored: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The end is not held up by a reader of a large file."""
     monkeypatch.setattr(daphne_http, "ANSWER_SECONDS", 0.05)
