@@ -53,9 +53,12 @@ class Topology(Process):
         self.wait_until(lambda: "Ctrl-C" in self.log, seconds=90)
 
     def stop(self) -> None:
-        """End the script as Ctrl-C would. Raises `AssertionError` when anything outlives it."""
+        """End the script, gently. Raises `AssertionError` when anything outlives it.
+
+        As Ctrl-C would, which somebody who was started in the background does not hear.
+        """
         pids = [self.pid_of(path.stem) for path in self.work.glob("*.pid")]
-        self.send(signal.SIGINT)
+        self.send(signal.SIGTERM)
         self.wait(seconds=END_SECONDS)
         assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
 
