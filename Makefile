@@ -17,6 +17,7 @@ NEW_ENOUGH := 'import sys; sys.exit(sys.version_info < (3, 11))'
 BIN := .venv/bin
 MANAGE := $(BIN)/python manage.py
 SECRETS := $(PARLEY_DATA_DIR)/secrets.env
+PYTEST = pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -86,11 +87,16 @@ test-web: web/node_modules/.package-lock.json ## Test the web client
 	cd web && npm run typecheck && npm run lint && npm test
 
 test-python: .venv/installed-dev web tests/live/socketio/node_modules/.package-lock.json ## Test the server, end to end and in a browser too
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov $(PYTEST_ARGS)
+ifeq (,$(PYTEST_ARGS))
+	$(BIN)/python -m slipcover --json --out .make/coverage.json -m $(PYTEST)
+	$(BIN)/python -m slipcover --merge .make/coverage.json --out .make/coverage.json --fail-under 95
+else
+	$(BIN)/$(PYTEST) $(PYTEST_ARGS)
+endif
 
 STORES ?= sqlite mongodb postgres
 test-stores: .venv/installed-dev web tests/live/socketio/node_modules/.package-lock.json ## Test what touches a database on SQLite, MongoDB and PostgreSQL
-	@for store in $(STORES); do TEST_STORE=$$store $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS) || exit 1; done
+	@for store in $(STORES); do TEST_STORE=$$store $(BIN)/$(PYTEST) $(PYTEST_ARGS) || exit 1; done
 
 bench: .venv/installed-bench ## Compare Parley with its peers and write bench/report.md (BENCH_ARGS=--quick for a look)
 	$(BIN)/python -m bench.run $(BENCH_ARGS)
@@ -187,6 +193,6 @@ tests/live/socketio/node_modules/.package-lock.json: .make/socketio-lock
 # --- Clean ------------------------------------------------------------------------------------------------------------
 
 clean: ## Remove everything that was installed or built; data stays
-	rm -rf .venv .make .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .coverage .coverage.* staticfiles
+	rm -rf .venv .make .mypy_cache .pytest_cache .ruff_cache .import_linter_cache staticfiles
 	rm -rf web/node_modules web/dist tests/live/socketio/node_modules bench/peers/express/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -29,7 +29,7 @@ def pytest_configure(config):
 def environment(store: str) -> dict[str, str]:
     """Return the environment of a run on a store, that is no worker of this one."""
     outer = clean_environment(TEST_STORE=store)
-    return {name: value for name, value in outer.items() if not name.startswith("PYTEST_")}
+    return {name: value for name, value in outer.items() if not name.startswith(("PYTEST_", "SLIPCOVER_"))}
 
 
 def run(directory: Path, test: str, body: str) -> subprocess.CompletedProcess[str]:
