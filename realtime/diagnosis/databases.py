@@ -37,6 +37,7 @@ _SYMPTOMS = (
         "admit this user, database and address in pg_hba.conf, or correct DATABASE_URL",
     ),
     (r"pg_hba\.conf", "admit it in pg_hba.conf, or correct DATABASE_URL; sslmode=require where only TLS is admitted"),
+    (r"connection option|invalid sslmode|configuration parameter|value for parameter", _OPTION),
     # TLS, before the words of a connection that failed by it.
     (r"certificate verify failed|root certificate file", _AUTHORITY),
     (r"verificationerror|mismatch|does not match host name", "name the host in DATABASE_URL as its certificate does"),
@@ -61,7 +62,6 @@ _SYMPTOMS = (
     (r"replica set|transaction numbers|no transactions", "run MongoDB as a replica set (one member will do)"),
     (r"database \".*\" does not exist", "create the database, or correct its name in DATABASE_URL"),
     (r"no such table|no such column|(relation|column) \S+ does not exist", "run: manage.py migrate"),
-    (r"connection option|invalid sslmode|configuration parameter|value for parameter", _OPTION),
     (r"starting up|shutting down|recovery mode", "wait until the database has started"),
     (r"unable to open database file|readonly|read-only", "let Parley's user write the file and its directory"),
     (r"disk is full|disk i/o|no space left|file too large|quota", "make room on the disk"),
