@@ -66,8 +66,8 @@ def _mongodb(connection: Any) -> Iterator[Finding]:
 
 def _against_mongodb(database: Any) -> Iterator[Finding]:
     concern = database.write_concern.document
-    if concern.get("w") in (0, 1):
-        yield fail(PART, f"the write concern is {concern}", "take w out of DATABASE_URL: it is majority then")
+    if (members := concern.get("w")) in (0, 1):
+        yield fail(PART, f"w is {members}: the loss of one member may take acked messages", _out("w"))
     if concern.get("j") is False:
         yield warn(PART, "journal is false: a power cut of all members may take acked messages", _out("journal"))
     preference = database.read_preference.mongos_mode
