@@ -81,6 +81,7 @@ lint: .venv/installed-dev ## Check style, types and the direction of imports
 	PARLEY_ENV=test $(BIN)/mypy
 	PARLEY_ENV=test $(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile deploy/caddy.Dockerfile
+	$(BIN)/shellcheck deploy/topology.sh
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
 
 test-web: web/node_modules/.package-lock.json ## Test the web client

@@ -10,11 +10,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from django.core.exceptions import ImproperlyConfigured
+
+from chatproject import tls_files
 
 Address = tuple[str, int]
 
@@ -158,6 +159,11 @@ def _options(query: str, *, kind: Kind, tls: bool) -> dict[str, Any]:
             raise _wrong(f"the option {name} is for {fitting}")
         else:
             raise _wrong(f"it has an option that is none of {', '.join([*_FILES, *_CHOICES, *_SENTINEL_LOGIN])}")
+    certificate, key = tls_options.get("ssl_certfile"), tls_options.get("ssl_keyfile")
+    if key and not certificate:
+        raise _wrong("ssl_keyfile is the key of a certificate: name that one too, by ssl_certfile")
+    if certificate and (problem := tls_files.no_own_certificate(certificate, key=key)):
+        raise _wrong(f"ssl_certfile {problem}")
     if tls_options.get("ssl_cert_reqs") == "none":
         tls_options["ssl_check_hostname"] = False
     return {"tls_options": tls_options if tls else None, "sentinel_login": sentinel_login}
@@ -165,8 +171,8 @@ def _options(query: str, *, kind: Kind, tls: bool) -> dict[str, Any]:
 
 def _tls_option(name: str, value: str) -> str | bool:
     if name in _FILES:
-        if not Path(value).is_file():
-            raise _wrong(f"{name} names no file")
+        if problem := tls_files.no_certificates(value) if name == "ssl_ca_certs" else tls_files.unreadable(value):
+            raise _wrong(f"{name} {problem}")
         return value
     choices = _CHOICES[name]
     if value.lower() not in choices:

@@ -101,7 +101,8 @@ export PARLEY_SECRET_KEY_FILE=$SECRETS/secret_key PARLEY_JWT_KEY_FILE=$SECRETS/j
 export PARLEY_MASTER_KEYS_FILE=$SECRETS/master_keys
 export DATABASE_URL_FILE=$SECRETS/database_url REDIS_URL_FILE=$SECRETS/redis_url
 unset DATABASE_URL REDIS_URL
-mkdir -p -m 700 "$PARLEY_DATA_DIR"
+mkdir -p "$PARLEY_DATA_DIR"
+chmod 700 "$PARLEY_DATA_DIR"
 export -p | grep -E ' (PARLEY_[A-Z_]+|[A-Z]+_URL_FILE)=' >"$WORK/environment"
 
 "$BIN/python" manage.py migrate --verbosity 0

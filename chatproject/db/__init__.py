@@ -217,14 +217,17 @@ def is_outage(error: BaseException) -> bool:
 
 
 def is_away(error: BaseException) -> bool:
-    """Tell whether the database cannot be asked at all: what is asked next would wait as long, and fail as well."""
+    """Tell whether what is asked of the database next would wait as long, and fail as well.
+
+    It cannot be asked at all; or it is a MongoDB of which too few members are alive to confirm what is written.
+    """
     if isinstance(error, (OperationalError, InterfaceError)):
         return True
     if vendor() != "mongodb":
         return False
-    from pymongo.errors import ConnectionFailure  # noqa: PLC0415  with MongoDB alone
+    from pymongo.errors import ConnectionFailure, WTimeoutError  # noqa: PLC0415  with MongoDB alone
 
-    return isinstance(error.__cause__, ConnectionFailure)
+    return isinstance(error.__cause__, (ConnectionFailure, WTimeoutError))
 
 
 def discard_broken_connection(error: BaseException) -> None:

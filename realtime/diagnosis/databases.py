@@ -1,43 +1,75 @@
-"""Checks of the database: can it be reached and written, does it keep what it confirms, is its schema ours."""
+"""Checks of the database: can it be reached and written, is its schema ours; and what helps where it is not."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from chatproject import db
 from chatproject.env import ENV
 from messaging.models import Chat, ChatKind
 from realtime import health
-from realtime.diagnosis.findings import Finding, fail, first_line, ok, place, warn
+from realtime.diagnosis.findings import Finding, fail, first_line, ok, place, said, warn
 
 PART = "database"
 
-_SYMPTOMS = (
-    (("authentication", "not authorized", "role "), "correct the user and password in DATABASE_URL"),
-    (("does not exist",), "create the database, or correct its name in DATABASE_URL"),
-    (
-        (
-            "refused",
-            "timed out",
-            "timeout",
-            "could not translate",
-            "name or service",
-            "nodename",
-            "no servers",
-            "resolve host",
-        ),
-        "start the database, or correct host and port in DATABASE_URL",
-    ),
-    (("unable to open database file", "readonly", "read-only"), "let Parley's user write the file and its directory"),
-    (("disk is full", "disk i/o", "no space left", "file too large", "quota"), "make room on the disk"),
-    (("not a database", "malformed"), "this file is not a healthy SQLite database: restore a backup"),
-    (("replica set", "transaction numbers", "no transactions"), "run MongoDB as a replica set (one member will do)"),
-    (("no such table", "no such column"), "run: manage.py migrate"),
+_LOGIN = "correct the user and password in DATABASE_URL"
+_OWNER = "make the user of DATABASE_URL the owner of its database and tables"
+_HOST = "start the database, or correct host and port in DATABASE_URL"
+_PRIMARY = (
+    "name every member of the replica set in DATABASE_URL, without directConnection, and see whether it has a primary"
 )
-"""What databases say, in lower case, and what helps; the first that fits counts."""
+_AUTHORITY = "name the authority of its certificate in DATABASE_URL: tlsCAFile= (MongoDB) or sslrootcert= (PostgreSQL)"
+_TLS = "see whether it runs and speaks TLS, and whether DATABASE_URL says the same (tls= for MongoDB)"
+_OPTION = "correct this option in DATABASE_URL"
+
+_SYMPTOMS = (
+    (r"too many c|connection slots are reserved", "raise max_connections of the database, or run fewer processes"),
+    (r"requires authentication|no password supplied|password authentication|not permitted to log in", _LOGIN),
+    (r"authenticationfailed", f"{_LOGIN}, and the authSource of the user"),
+    (r"authentication|role \".*\" does not exist", _LOGIN),
+    (r"unauthorized|not authorized", "grant the user of DATABASE_URL readWrite and dbAdmin on its database"),
+    (r"permission denied for|no schema has been selected", _OWNER),
+    (
+        r"pg_hba\.conf.*, ssl encryption",
+        "admit this user, database and address in pg_hba.conf, or correct DATABASE_URL",
+    ),
+    (r"pg_hba\.conf", "admit it in pg_hba.conf, or correct DATABASE_URL; sslmode=require where only TLS is admitted"),
+    (r"connection option|invalid sslmode|configuration parameter|value for parameter", _OPTION),
+    # TLS, before the words of a connection that failed by it.
+    (r"certificate verify failed|root certificate file", _AUTHORITY),
+    (r"verificationerror|mismatch|does not match host name", "name the host in DATABASE_URL as its certificate does"),
+    (
+        r"certificate required|client certificate|alert (unknown ca|bad certificate)",
+        "name a certificate that the database knows in DATABASE_URL: tlsCertificateKeyFile=, or sslcert= and sslkey=",
+    ),
+    (
+        r"private key file",
+        "name the key of sslcert in DATABASE_URL by sslkey=, a file that Parley's user alone can read",
+    ),
+    (r"does not support ssl", "switch TLS on in the database, or leave sslmode out of DATABASE_URL"),
+    (r"ssl|reset by peer|connection closed|econnreset", _TLS),
+    # Replica sets, before the word "timeout" that a wait for them ends with.
+    (
+        r"replica set name|belongs to a set named",
+        "correct replicaSet in DATABASE_URL, or run MongoDB as that replica set",
+    ),
+    (r"waiting for replication|data-bearing nodes", "start the members of the replica set: a majority has to confirm"),
+    (r"notwritableprimary|notprimary|not primary|not master|match selector|no primary", _PRIMARY),
+    (r"read-only transaction|session is read-only", "name the primary in DATABASE_URL: this server takes no writes"),
+    (r"replica set|transaction numbers|no transactions", "run MongoDB as a replica set (one member will do)"),
+    (r"database \".*\" does not exist", "create the database, or correct its name in DATABASE_URL"),
+    (r"no such table|no such column|(relation|column) \S+ does not exist", "run: manage.py migrate"),
+    (r"starting up|shutting down|recovery mode", "wait until the database has started"),
+    (r"unable to open database file|readonly|read-only", "let Parley's user write the file and its directory"),
+    (r"disk is full|disk i/o|no space left|file too large|quota", "make room on the disk"),
+    (r"not a database|malformed", "this file is not a healthy SQLite database: restore a backup"),
+    (r"dns|resolution|resolve host|could not translate|name or service|nodename|no address associated", _HOST),
+    (r"refused|timed out|timeout|no servers|no route|unreachable|terminated abnormally|on socket", _HOST),
+)
+"""What databases say (patterns, in lower case), and what helps; the first that fits counts."""
 
 
 class _Undo(Exception):
@@ -51,9 +83,9 @@ def where() -> str:
 
 def remedy_for(error: BaseException) -> str:
     """Return what to do about an error of a database."""
-    text = str(error).lower()
+    text = said(error).lower()
     return next(
-        (remedy for symptoms, remedy in _SYMPTOMS if any(symptom in text for symptom in symptoms)),
+        (remedy for symptom, remedy in _SYMPTOMS if re.search(symptom, text)),
         "see the message of the database",
     )
 
@@ -62,29 +94,30 @@ def reachable() -> Iterator[Finding]:
     """Connect, then write a row in a transaction that is rolled back."""
     try:
         health.database()
+        missing = health.missing_migrations()
     except health.NotReady as error:
         yield fail(PART, f"{where()} has {error}", remedy_for(error))
         return
     except Exception as error:  # noqa: BLE001  drivers have errors of their own
         yield fail(PART, f"{where()} cannot be reached: {first_line(error)}", remedy_for(error))
         return
-    if health.missing_migrations():
+    if missing:
         yield ok(PART, f"{db.vendor()} at {where()} answers")
         return
-    if db.freezing.look():
-        yield warn(
-            PART, f"{where()} takes no writes: it is in maintenance", "when that is done: manage.py maintenance off"
-        )
-        return
     try:
-        kept = _leaves_a_trace()
+        yield _written()
     except Exception as error:  # noqa: BLE001
         yield fail(PART, f"{where()} cannot be written: {first_line(error)}", remedy_for(error))
-        return
-    if kept:
-        yield fail(PART, f"{where()} does not roll transactions back", "run MongoDB as a replica set")
-    else:
-        yield ok(PART, f"{db.vendor()} at {where()} can be written, in transactions")
+
+
+def _written() -> Finding:
+    """Try to write. Raises what the database says."""
+    if db.freezing.look():
+        remedy = "when that is done: manage.py maintenance off"
+        return warn(PART, f"{where()} takes no writes: it is in maintenance", remedy)
+    if _leaves_a_trace():
+        return fail(PART, f"{where()} does not roll transactions back", "run MongoDB as a replica set")
+    return ok(PART, f"{db.vendor()} at {where()} can be written, in transactions")
 
 
 def _leaves_a_trace() -> bool:
@@ -97,55 +130,6 @@ def _leaves_a_trace() -> bool:
     except _Undo:
         pass
     return Chat.objects.filter(pk=trial.pk).delete()[0] > 0
-
-
-def durable() -> Iterator[Finding]:
-    """Ask the database whether what it confirms survives a power cut."""
-    part = "durability"
-    try:
-        connection = connections[DEFAULT_DB_ALIAS]
-        connection.ensure_connection()
-        check = {"sqlite": _sqlite, "postgresql": _postgresql}.get(connection.vendor, _mongodb)
-        problem, remedy, good = check(connection)
-    except DatabaseError as error:
-        yield fail(part, f"unknown: {first_line(error)}", remedy_for(error))
-        return
-    yield fail(part, problem, remedy) if problem else ok(part, good)
-
-
-def _value(connection: Any, statement: str) -> str:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-        return str(cursor.fetchone()[0]).lower()
-
-
-def _sqlite(connection: Any) -> tuple[str, str, str]:
-    mode, synchronous = _value(connection, "PRAGMA journal_mode"), int(_value(connection, "PRAGMA synchronous"))
-    if mode != "wal":
-        remedy = "put the data directory on a local disk: network file systems cannot do WAL"
-        return f"journal_mode is {mode}, not wal", remedy, ""
-    full = 2
-    if synchronous < full:
-        return (
-            f"synchronous is {synchronous}, not FULL",
-            "set PARLEY_SQLITE_SYNCHRONOUS=full, or know that a power cut may take acked messages",
-            "",
-        )
-    return "", "", "WAL, synchronous=FULL: a confirmed message survives a power cut"
-
-
-def _postgresql(connection: Any) -> tuple[str, str, str]:
-    for name in ("fsync", "synchronous_commit", "full_page_writes"):
-        if _value(connection, f"SHOW {name}") == "off":
-            return f"{name} is off", f"set {name} = on in postgresql.conf", ""
-    return "", "", "fsync and synchronous_commit are on: a confirmed message survives a power cut"
-
-
-def _mongodb(connection: Any) -> tuple[str, str, str]:
-    concern = connection.database.write_concern.document
-    if concern and concern.get("w") in (0, 1):
-        return f"the write concern is {concern}", "put w=majority&journal=true into DATABASE_URL", ""
-    return "", "", "a replica set: confirmed messages survive the loss of a member"
 
 
 def migrated() -> Iterator[Finding]:

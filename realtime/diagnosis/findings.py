@@ -16,9 +16,9 @@ SECONDS = 10.0
 """How long a check may take."""
 LONGEST_DETAIL = 200
 
-_MONGODB_REST = re.compile(r", full error: | \(configured timeouts: ")
+_MONGODB_REST = re.compile(r", full error: | \(configured timeouts: |, Timeout: ")
 """Where MongoDB's driver goes on with the whole answer of the server, or with all that it knows of the servers."""
-_CREDENTIALS = re.compile(r"//[^/@\s]*@")
+_CREDENTIALS = re.compile(r"//[^/\s]*@")
 
 
 class Level(StrEnum):
@@ -100,9 +100,14 @@ def worst(findings: Iterable[Finding]) -> Level:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, short and without credentials."""
-    text = str(error).strip() or type(error).__name__
+    text = said(error).strip() or type(error).__name__
     text = _MONGODB_REST.split(text)[0]
     return _CREDENTIALS.sub("//", text.splitlines()[0])[:LONGEST_DETAIL]
+
+
+def said(error: BaseException) -> str:
+    """Return an error's whole text; MongoDB's backend raises errors without one, from those of the driver."""
+    return str(error) or str(error.__cause__ or "")
 
 
 def place(url: str) -> str:

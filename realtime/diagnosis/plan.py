@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from realtime.diagnosis import configuration, databases, encryption, host, stores
+from realtime.diagnosis import configuration, databases, durability, encryption, host, stores
 from realtime.diagnosis.findings import Check
 
 CHECKS = (
@@ -10,7 +10,7 @@ CHECKS = (
     Check("secrets", configuration.secrets),
     Check("data directory", host.data_directory),
     Check("database", databases.reachable),
-    Check("durability", databases.durable, needs="database"),
+    Check("durability", durability.durable, needs="database"),
     Check("migrations", databases.migrated, needs="database"),
     Check("master keys", encryption.master_keys, needs="migrations"),
     Check("redis", stores.redis_server),

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import ssl
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives import serialization
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from pymongo import MongoClient
 from pymongo.client_options import ClientOptions
 
 from chatproject import databases
+from tests.certificates import make_certificates
 
 
 def test_without_a_url_there_is_sqlite(tmp_path: Path) -> None:
@@ -94,7 +93,7 @@ def test_what_the_url_asks_of_postgresql_is_kept(tmp_path: Path) -> None:
 
     assert options["sslmode"] == "require"
     assert int(options["connect_timeout"]) == 9
-    assert options["options"] == "-c jit=off -c synchronous_commit=on"
+    assert options["options"] == "-c synchronous_commit=on -c jit=off"
 
 
 @pytest.mark.parametrize("url", ["mongodb://db/parley", "postgres://db/parley"])
@@ -128,7 +127,7 @@ def told(options: ClientOptions) -> dict[str, object]:
 
 
 DEFAULTS = {
-    "write concern": {"w": "majority", "j": True},
+    "write concern": {"w": "majority", "j": True, "wtimeout": 5000},
     "read concern": "majority",
     "read preference": "primary",
     "retries": (True, True),
@@ -146,7 +145,9 @@ def test_what_mongodb_has_acked_and_shown_is_there_to_stay(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("query", "changed"),
     [
-        ("w=2&journal=false", {"write concern": {"w": 2, "j": False}}),
+        ("w=2&journal=false", {"write concern": {"w": 2, "j": False, "wtimeout": 5000}}),
+        ("w=2;wTimeoutMS=0", {"write concern": {"w": 2, "j": True, "wtimeout": 0}}),
+        ("wtimeoutms=90000", {"write concern": {"w": "majority", "j": True, "wtimeout": 90_000}}),
         ("readconcernlevel=local", {"read concern": "local"}),
         ("readPreference=secondary", {"read preference": "secondary"}),
         ("retryWrites=false", {"retries": (False, True)}),
@@ -162,8 +163,7 @@ def test_the_url_of_mongodb_wins(query: str, changed: dict[str, object], tmp_pat
 
 def test_mongodb_with_tls_and_a_password(tmp_path: Path) -> None:
     """The authority's file and the mechanism are told by the URL, the password percent-encoded."""
-    authority = tmp_path / "ca.pem"
-    authority.write_text(ssl.DER_cert_to_PEM_cert(self_signed()))
+    authority = make_certificates(tmp_path).authority
     url = f"mongodb://ada:s%40me@db/parley?authSource=admin&authMechanism=SCRAM-SHA-256&tls=true&tlsCAFile={authority}"
 
     pool = client_options(url, tmp_path).pool_options
@@ -172,19 +172,7 @@ def test_mongodb_with_tls_and_a_password(tmp_path: Path) -> None:
     assert (login.mechanism, login.source, login.username, login.password) == ("SCRAM-SHA-256", "admin", "ada", "s@me")
     context = pool._ssl_context
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
-    authority.write_text("no certificate")
-    with pytest.raises(Exception, match="no certificate"):  # so it is read
-        client_options(url, tmp_path)
-
-
-def self_signed() -> bytes:
-    """Return the certificate of an authority (DER)."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "Parley's test")])
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
-    signed = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    return signed.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    assert context.get_ca_certs() if hasattr(context, "get_ca_certs") else context  # so it is read
 
 
 def test_the_client_in_use_was_told_so(db: None) -> None:
@@ -198,7 +186,15 @@ def test_the_client_in_use_was_told_so(db: None) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["postgres://ada:sesame@db:port/x", "mongodb://ada:ses@me@db/x", "mongodb://db:99999/x"]
+    "url",
+    [
+        *("postgres://ada:sesame@db:port/x", "mongodb://ada:ses@me@db/x", "mongodb://db:99999/x"),
+        # Where the password is cut short, its beginning would be taken for a port, and its rest for a path.
+        *("postgres://ada:12#sesame@db/x", "mongodb://ada:ses#me@db/x", "mongodb+srv://ada:ses#me@db/x"),
+        *("postgres://ada:12/sesame@db/x", "postgres://ada:12?sesame@db/x", "mongodb://ada:ses/me@db/x"),
+        *("postgres://[sesame@db/x", "postgres://ada:sesame@\u2100/x", "mongodb://sesame%40db", "mongodb://ada:sesame"),
+        *("postgres://ada:sesame@db", "postgres://ada:sesame@db/x?sslmode", "mongodb://ada:sesame@/x"),
+    ],
 )
 def test_a_url_that_cannot_be_read_is_refused_without_its_password(url: str, tmp_path: Path) -> None:
     """The message says how an address is written."""
@@ -206,8 +202,110 @@ def test_a_url_that_cannot_be_read_is_refused_without_its_password(url: str, tmp
         databases.parse(url, data_dir=tmp_path)
 
     assert str(refused.value).startswith("DATABASE_URL is no address: ")
-    assert "sesame" not in str(refused.value)
     assert "percent-encode" in str(refused.value)
+    assert refused.value.__context__ is None or refused.value.__suppress_context__
+    assert not {"sesame", "ses", "me", "12"} & set(re.findall(r"\w+", str(refused.value)))
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("mongodb://h/x?retryWrtes=false", "MongoDB's driver knows no option retryWrtes"),
+        ("mongodb+srv://h.example.org/x?retryWrtes=false", "MongoDB's driver knows no option retryWrtes"),
+        ("mongodb://h/x?journal=sesame", "MongoDB's driver does not take the value of journal"),
+        ("mongodb://h/x?authMechanismProperties=sesame", "does not take the value of authMechanismProperties"),
+        ("mongodb://h,g/x?directConnection=true", "does not take it: Cannot specify multiple hosts with direct"),
+        ("mongodb://ada@h/x", "MongoDB's driver does not take it: A password is required"),
+        ("mongodb+srv://h.example.org:1/x", "must not include a port"),
+        ("postgres://ada:sesame@h/x?nonsense=1", "PostgreSQL's driver knows no option nonsense"),
+    ],
+)
+def test_an_option_that_the_driver_does_not_take_is_named(url: str, says: str, tmp_path: Path) -> None:
+    """Its value, which may be a secret, is not shown; nothing is asked of the network."""
+    with pytest.raises(ImproperlyConfigured) as refused:
+        databases.parse(url, data_dir=tmp_path)
+
+    message = str(refused.value)
+    assert message.startswith("DATABASE_URL: ")
+    assert says in message
+    assert "sesame" not in message
+    assert "\n" not in message
+
+
+FILE_OPTIONS = [
+    *(("mongodb", option) for option in ("tlsCAFile", "tlsCRLFile", "tlsCertificateKeyFile")),
+    *(("mongodb+srv", option) for option in ("tlsCAFile", "tlsCertificateKeyFile")),
+    *(("postgres", option) for option in ("sslrootcert", "sslcert", "sslcrl", "sslkey")),
+]
+
+
+@pytest.mark.parametrize(("scheme", "option"), FILE_OPTIONS)
+def test_a_file_of_tls_is_looked_into_at_the_start(scheme: str, option: str, tmp_path: Path) -> None:
+    """One that is missing, cannot be read or holds something else is told by its option's name, in a line."""
+    (tmp_path / "garbage.pem").write_text("-----BEGIN CERTIFICATE-----\nno certificate\n-----END CERTIFICATE-----\n")
+    url = f"{scheme}://ada:sesame@h.example.org/x?{option}="
+    told = {}
+
+    for path in (tmp_path / "nowhere", tmp_path, tmp_path / "garbage.pem"):
+        try:
+            databases.parse(f"{url}{path}", data_dir=tmp_path)
+        except ImproperlyConfigured as refused:
+            told[path.name] = str(refused)
+
+    assert told.pop("nowhere") == f"DATABASE_URL: {option} names no file: correct its path."
+    assert f"{option} cannot be read (Is a directory)" in told.pop(tmp_path.name)
+    if option == "sslkey":  # libpq takes more kinds of keys than PEM
+        assert not told
+    else:
+        assert told.pop("garbage.pem").startswith(f"DATABASE_URL: {option} ")
+
+
+@pytest.mark.filterwarnings("ignore:Context.set_passwd_cb is deprecated")  # by pyOpenSSL, of MongoDB's driver
+def test_a_key_with_a_password_is_opened_with_it(tmp_path: Path) -> None:
+    """Without one nobody is asked at a terminal, which would hold up the start."""
+    files = make_certificates(tmp_path)
+    key = serialization.load_pem_private_key(files.key.read_bytes(), None)
+    locked = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"sesame"),
+    )
+    (tmp_path / "own.pem").write_bytes(locked + files.certificate.read_bytes())
+    url = f"mongodb://h/x?tlsCertificateKeyFile={tmp_path}/own.pem"
+
+    databases.parse(f"{url}&tlsCertificateKeyFilePassword=sesame", data_dir=tmp_path)
+    for password in ("", "&tlsCertificateKeyFilePassword=another"):
+        with pytest.raises(ImproperlyConfigured, match="tlsCertificateKeyFile does not fit"):
+            databases.parse(f"{url}{password}", data_dir=tmp_path)
+
+
+def test_files_of_tls_that_are_right_are_taken(tmp_path: Path) -> None:
+    """Also the authorities of the system, which PostgreSQL's driver knows by a word."""
+    files = make_certificates(tmp_path)
+    own = f"sslcert={files.certificate}&sslkey={files.key}"
+
+    for authority in (files.authority, "system"):
+        options = databases.parse(f"postgres://h/x?sslrootcert={authority}&{own}", data_dir=tmp_path)["OPTIONS"]
+        assert options["sslrootcert"] == str(authority)
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite://x.db", "sqlite:x.db", "sqlite:///x.db", "sqlite://", "sqlite://:memory:", "sqlite:////"]
+)
+def test_sqlite_without_a_full_path_is_refused(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be in memory, under another name, or wherever the process was started; the right form is shown."""
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(ImproperlyConfigured, match="after four slashes: sqlite:////var/lib/parley"):
+        databases.parse(url, data_dir=tmp_path)
+
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("written", "name"), [("a%20b.db", "a b.db"), ("a#b@c.db", "a#b@c.db")])
+def test_the_path_of_sqlite_may_hold_anything(written: str, name: str, tmp_path: Path) -> None:
+    """Percent-encoded or not."""
+    assert databases.parse(f"sqlite:///{tmp_path}/{written}", data_dir=tmp_path)["NAME"] == f"{tmp_path}/{name}"
 
 
 @pytest.mark.parametrize(("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)])

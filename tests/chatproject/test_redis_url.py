@@ -9,6 +9,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from chatproject.redis_url import Kind, RedisServer, parse
+from tests.certificates import make_certificates
 
 SINGLE, SENTINEL, CLUSTER = Kind.SINGLE, Kind.SENTINEL, Kind.CLUSTER
 LOGIN = {"username": "ada", "password": "p@ss/w,rd"}
@@ -75,7 +76,7 @@ def test_none() -> None:
 
 def test_certificates_are_files(tmp_path: Path) -> None:
     """What is configured is looked for at the start, not at the first connection."""
-    (tmp_path / "ca.pem").touch()
+    make_certificates(tmp_path)
 
     (server,) = parse(f"rediss://h?ssl_ca_certs={tmp_path}/ca.pem&ssl_check_hostname=no")
 
@@ -100,6 +101,10 @@ def test_certificates_are_files(tmp_path: Path) -> None:
         ("redis://:SESAME@h?SESAME=1", "it has an option that is none of ssl_ca_certs"),
         ("redis://:SESAME@h?ssl_ca_certs=/etc/passwd", "the option ssl_ca_certs is for rediss://"),
         ("rediss://:SESAME@h?ssl_ca_certs=/SESAME", "ssl_ca_certs names no file"),
+        ("rediss://:SESAME@h?ssl_ca_certs=/etc/passwd", "ssl_ca_certs names a file without a certificate"),
+        ("rediss://:SESAME@h?ssl_certfile=/etc/passwd", "ssl_certfile does not fit: it takes a certificate"),
+        ("rediss://:SESAME@h?ssl_keyfile=/SESAME", "ssl_keyfile names no file"),
+        ("rediss://:SESAME@h?ssl_keyfile=/etc/passwd", "ssl_keyfile is the key of a certificate"),
         ("rediss://:SESAME@h?ssl_cert_reqs=SESAME", "ssl_cert_reqs must be one of required, none"),
         ("redis://:SESAME@h?sentinel_password=SESAME", "the option sentinel_password is for redis+sentinel://"),
         ("redis+sentinel://:SESAME@a,b", "Sentinel needs the name of the service"),
@@ -117,6 +122,18 @@ def test_what_is_wrong_is_said_in_a_line(value: str, problem: str) -> None:
     assert "\n" not in message
     assert not {"SESAME", "SESA"} & set(message.replace("/", " ").replace(":", " ").split())
     assert caught.value.__cause__ is None
+
+
+def test_a_certificate_of_our_own(tmp_path: Path) -> None:
+    """It is taken with its key, and with no other one."""
+    (tmp_path / "other").mkdir()
+    files, others = make_certificates(tmp_path), make_certificates(tmp_path / "other")
+
+    (server,) = parse(f"rediss://h?ssl_certfile={files.certificate}&ssl_keyfile={files.key}")
+
+    assert server.tls_options == {"ssl_certfile": str(files.certificate), "ssl_keyfile": str(files.key)}
+    with pytest.raises(ImproperlyConfigured, match="ssl_certfile does not fit"):
+        parse(f"rediss://h?ssl_certfile={files.certificate}&ssl_keyfile={others.key}")
 
 
 def test_secrets_are_in_no_text() -> None:

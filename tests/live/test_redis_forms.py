@@ -14,14 +14,13 @@ import httpx
 import pytest
 import redis as redis_client
 
+from tests.certificates import Certificates, make_certificates
 from tests.conftest import DaphneFactory
 from tests.live.clients import Talker, log_lines, register
 from tests.live.redis_forms import (
-    Certificates,
     Cluster,
     Sentinel,
     cluster,
-    make_certificates,
     sentinel,
     tls_in_front_of,
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import DatabaseError
 
 from realtime.diagnosis import Finding, Level, examine, worst
 from realtime.diagnosis.configuration import settings_in_force
@@ -308,8 +309,25 @@ def test_the_worst_finding_counts() -> None:
 def test_errors_are_short_and_without_credentials() -> None:
     """The first line alone, and of a URL the place alone."""
     assert first_line(ValueError("bad postgres://ada:sesame@db/parley\nmore")) == "bad postgres://db/parley"
+    assert first_line(ValueError("bad postgres://ada:ses@me@db/parley")) == "bad postgres://db/parley"
+    assert first_line(ValueError("no members, Timeout: 5.0s, Topology Description: <>")) == "no members"
     assert len(first_line(ValueError("x" * 1000))) == 200
     assert place("redis://:sesame@cache:6379/0") == "cache:6379/0"
+
+
+LOGIN = "correct the user and password in DATABASE_URL"
+OWNER = "make the user of DATABASE_URL the owner of its database and tables"
+START = "start the database, or correct host and port in DATABASE_URL"
+NO_TLS_ENTRY = "admit it in pg_hba.conf, or correct DATABASE_URL; sslmode=require"
+AUTHORITY = "name the authority of its certificate in DATABASE_URL"
+MORE_CONNECTIONS = "raise max_connections of the database, or run fewer processes"
+SET_NAME = "correct replicaSet in DATABASE_URL"
+PRIMARY = "name every member of the replica set in DATABASE_URL"
+MAJORITY = "start the members of the replica set: a majority has to confirm"
+AFTER_A_WAIT = (
+    " (configured timeouts: socketTimeoutMS: 5000.0ms, connectTimeoutMS: 5000.0ms), Timeout: 5.0s, Topology "
+    "Description: <TopologyDescription id: 6b07, topology_type: ReplicaSetNoPrimary, servers: [<ServerDescription>]>"
+)
 
 
 @pytest.mark.parametrize(
@@ -317,6 +335,81 @@ def test_errors_are_short_and_without_credentials() -> None:
     [
         ('FATAL: password authentication failed for user "ada"', "correct the user and password in DATABASE_URL"),
         ("bad auth : Authentication failed.", "correct the user and password in DATABASE_URL"),
+        # What PostgreSQL 15 says, by libpq.
+        ("connection to server failed: fe_sendauth: no password supplied", LOGIN),
+        ('FATAL:  role "nologin" is not permitted to log in', LOGIN),
+        ('FATAL:  role "ada" does not exist', LOGIN),
+        (
+            'FATAL:  no pg_hba.conf entry for host "127.0.0.1", user "ada", database "x", SSL encryption\n'
+            'FATAL:  no pg_hba.conf entry for host "127.0.0.1", user "ada", database "x", no encryption',
+            "admit this user, database and address in pg_hba.conf, or correct DATABASE_URL",
+        ),
+        ('FATAL:  no pg_hba.conf entry for host "127.0.0.1", user "a", database "x", no encryption', NO_TLS_ENTRY),
+        ('FATAL:  pg_hba.conf rejects connection for host "h", user "a", database "x", no encryption', NO_TLS_ENTRY),
+        ("server does not support SSL, but SSL was required", "switch TLS on in the database, or leave sslmode out"),
+        ("SSL error: certificate verify failed", AUTHORITY),
+        ('root certificate file "/root/.postgresql/root.crt" does not exist', AUTHORITY),
+        ('server certificate for "a" (and 1 other name) does not match host name "h"', "name the host in DATABASE_URL"),
+        ("FATAL:  connection requires a valid client certificate", "name a certificate that the database knows"),
+        ('private key file "/k.pem" has group or world access; file must have', "name the key of sslcert"),
+        ('certificate present, but not private key file "/nowhere"', "name the key of sslcert"),
+        ("FATAL:  sorry, too many clients already", MORE_CONNECTIONS),
+        ('FATAL:  too many connections for role "ada"', MORE_CONNECTIONS),
+        ("FATAL:  remaining connection slots are reserved for non-replication superuser", MORE_CONNECTIONS),
+        ("permission denied for schema public\nLINE 1: SELECT * FROM public.t", OWNER),
+        ("permission denied for table django_migrations", OWNER),
+        ('FATAL:  permission denied for database "other"\nDETAIL:  User does not have CONNECT', OWNER),
+        ("no schema has been selected to create in", OWNER),
+        ("cannot execute CREATE TABLE in a read-only transaction", "name the primary in DATABASE_URL"),
+        ("failed: session is read-only", "name the primary in DATABASE_URL"),
+        ('relation "chats" does not exist', "run: manage.py migrate"),
+        ('connection is bad: invalid sslmode value: "sometimes"', "correct this option in DATABASE_URL"),
+        ('FATAL:  unrecognized configuration parameter "nonsense"', "correct this option in DATABASE_URL"),
+        ('FATAL:  invalid value for parameter "synchronous_commit": "perhaps"', "correct this option in DATABASE_URL"),
+        ("FATAL:  the database system is starting up", "wait until the database has started"),
+        ("failed: No route to host\n\tIs the server running on that host and accepting TCP/IP", START),
+        ("failed: Network is unreachable\n\tIs the server running on that host", START),
+        ('connection to server on socket "/nowhere/.s.PGSQL.5432" failed: No such file or directory', START),
+        ("failed to resolve host 'nowhere.invalid': [Errno -2] Name or service not known", START),
+        # What MongoDB's driver says, with what follows in it.
+        ("The DNS query name does not exist: _mongodb._tcp.nowhere.invalid.", START),
+        (f"nowhere.invalid:27017: [Errno -2] Name or service not known{AFTER_A_WAIT}", START),
+        (f"127.0.0.1:1: [Errno 111] Connection refused{AFTER_A_WAIT}", START),
+        (f"SSL handshake failed: h: [('SSL routines', '', 'certificate verify failed')]{AFTER_A_WAIT}", AUTHORITY),
+        (
+            f"h: (\"VerificationError(errors=[IPAddressMismatch(mismatched_id='h')])\",){AFTER_A_WAIT}",
+            "name the host in DATABASE_URL",
+        ),
+        (
+            f"h:1: [('SSL routines', '', 'tlsv13 alert certificate required')]{AFTER_A_WAIT}",
+            "name a certificate that the database knows",
+        ),
+        (f"SSL handshake failed: h:1: (104, 'ECONNRESET'){AFTER_A_WAIT}", "see whether it runs and speaks TLS"),
+        (f"h:1: [Errno 104] Connection reset by peer{AFTER_A_WAIT}", "see whether it runs and speaks TLS"),
+        (f'No replica set members available for replica set name "wrong"{AFTER_A_WAIT}', SET_NAME),
+        (
+            "client is configured to connect to a replica set named 'a' but this node belongs to a set named 'b'",
+            SET_NAME,
+        ),
+        (f'No replica set members match selector "Primary()"{AFTER_A_WAIT}', PRIMARY),
+        (
+            f"not primary, full error: {{'ok': 0.0, 'code': 10107, 'codeName': 'NotWritablePrimary'}}{AFTER_A_WAIT}",
+            PRIMARY,
+        ),
+        ("x, full error: {'ok': 0.0, 'code': 13435, 'codeName': 'NotPrimaryNoSecondaryOk'}", PRIMARY),
+        (
+            "authentication failed, full error: {'code': 18, 'codeName': 'AuthenticationFailed'}",
+            f"{LOGIN}, and the auth",
+        ),
+        ("command find requires authentication, full error: {'code': 13, 'codeName': 'Unauthorized'}", LOGIN),
+        (
+            "not authorized on parley to execute command, full error: {'code': 13, 'codeName': 'Unauthorized'}",
+            "grant the user of DATABASE_URL readWrite",
+        ),
+        ("waiting for replication timed out, full error: {'code': 64}", MAJORITY),
+        ("Not enough data-bearing nodes, full error: {'code': 100}", MAJORITY),
+        # What SQLite says.
+        ("attempt to write a readonly database", "let Parley's user write the file and its directory"),
         ('FATAL: database "parley" does not exist', "create the database, or correct its name in DATABASE_URL"),
         ("could not translate host name", "start the database, or correct host and port in DATABASE_URL"),
         (
@@ -330,7 +423,16 @@ def test_errors_are_short_and_without_credentials() -> None:
 )
 def test_what_databases_say_is_understood(said: str, remedy: str) -> None:
     """What PostgreSQL, MongoDB and SQLite say leads to what helps."""
-    assert remedy_for(Exception(said)) == remedy
+    assert remedy_for(Exception(said)).startswith(remedy)
+
+
+def test_an_error_without_words_speaks_by_its_cause() -> None:
+    """MongoDB's backend raises such ones from those of the driver."""
+    error = DatabaseError()
+    error.__cause__ = OSError("authentication failed, full error: {'codeName': 'AuthenticationFailed'}")
+
+    assert first_line(error) == "authentication failed"
+    assert remedy_for(error).startswith(LOGIN)
 
 
 @pytest.mark.django_db

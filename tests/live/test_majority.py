@@ -1,0 +1,88 @@
+"""A MongoDB that no majority confirms for: what is sent is refused in time, kept, and acked once it is confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pymongo import MongoClient
+
+from chatproject.ids import uuid7
+from tests.live.clients import Account, Talker, register
+from tests.live.server import Daphne, make_daphne
+from tests.stores.mongodb import MongoWire, mongodb
+
+pytestmark = [pytest.mark.live, pytest.mark.slow]
+
+SENDS = 8
+NOT_CONFIRMED = {
+    "code": 64,
+    "codeName": "WriteConcernTimeout",
+    "errmsg": "waiting for replication timed out",
+    "errInfo": {"wtimeout": True},
+}
+"""What a primary says when `wTimeoutMS` is over; the server of the tests has no members that could be away."""
+
+
+@pytest.fixture(scope="module")
+def wire() -> Iterator[MongoWire]:
+    """A MongoDB that can be told to fail."""
+    with mongodb("--enable-test-commands") as server:
+        yield server
+
+
+@contextmanager
+def no_majority(wire: MongoWire) -> Iterator[None]:
+    """Let each commit do its work, and then say that no majority has confirmed it."""
+    with MongoClient[dict[str, Any]](wire.url) as client:
+        fail = {"failCommands": ["commitTransaction"], "writeConcernError": NOT_CONFIRMED}
+        client.admin.command({"configureFailPoint": "failCommand", "mode": "alwaysOn", "data": fail})
+        try:
+            yield
+        finally:
+            client.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+
+
+@asynccontextmanager
+async def two_people(wire: MongoWire, directory: Path) -> AsyncIterator[tuple[Daphne, Account, Account]]:
+    """A server on this MongoDB, with two people."""
+    with make_daphne(directory, DATABASE_URL=wire.url) as server:
+        server.manage("migrate", "--verbosity", "0")
+        server.start()
+        yield server, await register(server, "ada"), await register(server, "bob")
+
+
+async def test_an_unconfirmed_message_is_refused_over_rest_and_acked_when_it_is_repeated(
+    wire: MongoWire, tmp_path: Path
+) -> None:
+    """It was stored: the repeat finds it by its `clientId`, and there is one."""
+    async with two_people(wire, tmp_path) as (server, ada, bob):
+        client_id = uuid7()
+        body = {"receiverId": bob.id, "content": "hello", "clientId": str(client_id)}
+        async with httpx.AsyncClient(base_url=server.url, headers=ada.headers, timeout=30) as client:
+            with no_majority(wire):
+                refused = await client.post("/chat/message", json=body)
+            acked = await client.post("/chat/message", json=body)
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
+    assert acked.status_code in {200, 201}
+    assert "Traceback" not in server.log
+    with MongoClient[dict[str, Any]](wire.url) as client:
+        assert client.get_default_database()["messages"].count_documents({"clientId": client_id.hex}) == 1
+
+
+async def test_a_batch_that_is_not_confirmed_is_refused_as_one(wire: MongoWire, tmp_path: Path) -> None:
+    """Each message on its own would wait for as long as the batch has, one after the other."""
+    async with two_people(wire, tmp_path) as (server, ada, bob), Talker(server, ada) as talker:
+        with no_majority(wire):
+            sends = [{"receiverId": bob.id, "content": str(number)} for number in range(SENDS)]
+            answers = await asyncio.gather(*(talker.call("message:send", data) for data in sends))
+
+    assert {answer["error"]["code"] for answer in answers} == {"unavailable"}
+    assert "batch.split" not in server.log
+    assert "batch.failed" in server.log
