@@ -31,8 +31,8 @@ from messaging import attachments, keys, services
 from messaging.attachment_files import CHUNK, SEALED_CHUNK
 from messaging.attachments import AttachmentNotFound, FileNotStored, FileUnreadable
 from messaging.crypto import OVERHEAD, DecryptionError
-from messaging.fields import Sealed
 from messaging.drafts import Draft
+from messaging.fields import Sealed
 from messaging.models import Attachment, Chat, ChatKey, Membership, Message, MessageType
 from messaging.selectors import ChatNotFound
 from messaging.services import Outcome, Stored, storing
