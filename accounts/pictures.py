@@ -80,12 +80,9 @@ def discard(*, url: str) -> None:
 
     Any other URL has none. A file that cannot be deleted is logged and stays: the change that it gave way to stands.
     """
-    on_commit(lambda: _delete_file(url), robust=True)
-
-
-def _delete_file(url: str) -> None:
     if match := _UPLOADED.fullmatch(url):
-        default_storage.delete(picture_name(user_id=UUID(match[1]), version=match[2]))
+        name = picture_name(user_id=UUID(match[1]), version=match[2])
+        on_commit(lambda: default_storage.delete(name), robust=True)
 
 
 def squared(file: IO[bytes]) -> bytes:

@@ -183,7 +183,10 @@ def delete(*, attachment_id: UUID) -> bool:
     A message goes into the attachment's own chat, and takes its number from that chat's row: while this one holds the
     row nobody begins to carry the attachment, and who comes later finds it gone.
     """
-    _lock_chat(Attachment.objects.filter(id=attachment_id).values_list("chat_id", flat=True).first())
+    chat_id = Attachment.objects.filter(id=attachment_id).values_list("chat_id", flat=True).first()
+    if chat_id is None:
+        return True
+    _lock_chat(chat_id)
     if Message.objects.filter(attachment_id=attachment_id).exists():
         return False
     Attachment.objects.filter(id=attachment_id).delete()
@@ -191,7 +194,8 @@ def delete(*, attachment_id: UUID) -> bool:
     return True
 
 
-def _lock_chat(chat_id: UUID | None) -> None:
+def _lock_chat(chat_id: UUID) -> None:
+    """Keep a chat as it is until the open transaction ends: nothing is stored in it, and it is not erased."""
     db.lock(Chat.objects.filter(id=chat_id), written=False)
 
 

@@ -63,8 +63,8 @@ def _record(administrator_id: UUID, message_id: UUID) -> Message:
 
     Whoever erases the chat waits for it: a record names a message that is there, or none.
     """
-    chat_id = Message.objects.filter(pk=message_id).values_list("chat_id", flat=True).first()
-    db.lock(Chat.objects.filter(id=chat_id), written=False)
+    chat_ids = Message.objects.filter(pk=message_id).values_list("chat_id", flat=True)
+    db.lock(Chat.objects.filter(id__in=list(chat_ids)), written=False)
     message = Message.objects.filter(pk=message_id).first()
     if message is None:
         raise MessageNotFound
