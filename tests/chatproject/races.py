@@ -1,4 +1,4 @@
-"""Lets somebody else act in the middle of a transaction, and waits until they are through or held up by it."""
+"""Lets several act at the same moment, or somebody else act in the middle of a transaction."""
 
 from __future__ import annotations
 
@@ -8,11 +8,26 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import connection
+from django.db import connection, connections
 from django.db.models.signals import ModelSignal
 
 HELD_UP = 1.0
 """Seconds after which somebody who is not through yet is taken for held up."""
+
+
+def in_threads(jobs: list[Callable[[], Any]]) -> list[Any]:
+    """Run the jobs at the same moment, each in a thread with a connection of its own."""
+    barrier = threading.Barrier(len(jobs))
+
+    def run(job: Callable[[], Any]) -> Any:
+        barrier.wait()
+        try:
+            return job()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return list(pool.map(run, jobs))
 
 
 class Meanwhile:

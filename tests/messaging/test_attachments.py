@@ -36,8 +36,8 @@ from messaging.fields import Sealed
 from messaging.models import Attachment, Chat, ChatKey, Membership, Message, MessageType
 from messaging.selectors import ChatNotFound
 from messaging.services import Outcome, Stored, storing
-from tests.chatproject.races import Meanwhile, meanwhile
-from tests.messaging.conftest import Person, row_of, say
+from tests.chatproject.races import Meanwhile, in_threads, meanwhile
+from tests.messaging.conftest import Announced, Person, row_of, say
 
 pytestmark = pytest.mark.django_db
 
@@ -571,9 +571,12 @@ def sweeping() -> int:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_send_that_meets_the_sweep_is_refused(ada: Person, group: Chat) -> None:
+def test_a_send_that_meets_the_sweep_is_refused(
+    published: Announced, ada: Person, grace: Person, alan: Person, group: Chat
+) -> None:
     """It has found the upload unsent and is about to delete it: the message is not acked, the rest of its batch is."""
     attachment = stored(ada, group)
+    published.clear()
 
     with meanwhile(sending(ada, group, attachment), at=pre_delete, of=Attachment) as send:
         assert sweeping() == 1
@@ -583,6 +586,7 @@ def test_a_send_that_meets_the_sweep_is_refused(ada: Person, group: Chat) -> Non
     assert refused.fields["attachmentId"][0]["message"] == "There is no such upload in this chat."
     assert row_of(good).attachment_id is None
     assert Message.objects.exclude(type=MessageType.SYSTEM).count() == 1
+    assert published.told() == [("message:receive", {ada.id, grace.id, alan.id})]
     assert (all_files(), Attachment.objects.count()) == ([], 0)
 
 
@@ -668,3 +672,21 @@ def test_the_end_of_a_chat_that_meets_an_upload_takes_it_along(ada: Person, grou
 
     assert not Chat.objects.filter(id=group.id).exists()
     assert (all_files(), Attachment.objects.count()) == ([], 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_is_first_the_ack_and_the_file_agree(ada: Person, group: Chat) -> None:
+    """A send and a deletion at the same moment, many times: what is acked is there, what is deleted is refused."""
+    for _ in range(12):
+        attachment = stored(ada, group, b"x")
+
+        (carrying, good), gone = in_threads(
+            [sending(ada, group, attachment), lambda one=attachment: attachments.delete(attachment_id=one.id)]
+        )
+
+        acked = isinstance(carrying, Stored)
+        assert isinstance(good, Stored)
+        assert acked != gone
+        assert acked == Message.objects.filter(attachment_id=attachment.id).exists()
+        assert acked == Attachment.objects.filter(id=attachment.id).exists()
+        assert acked == files.path_of(attachment.id).exists()
