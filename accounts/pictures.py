@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from accounts.models import User
 from accounts.selectors import UserNotFound, picture_name, picture_url
-from chatproject.db import on_commit, transactional
+from chatproject.db import lock, on_commit, transactional
 from chatproject.errors import InvalidInput
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
@@ -65,19 +65,24 @@ def set_picture(*, user_id: UUID, file: IO[bytes], size: int) -> User:
 
 @transactional()
 def _replace_picture(*, user_id: UUID, url: str) -> User:
+    lock(User.objects.filter(pk=user_id))
     user = User.objects.filter(pk=user_id, is_active=True).first()
     if user is None:
         raise UserNotFound
     former, user.profile_pic = user.profile_pic, url
     user.save(update_fields=["profile_pic"])
-    on_commit(lambda: discard(url=former))
+    discard(url=former)
     return user
 
 
 def discard(*, url: str) -> None:
-    """Delete the file behind an uploaded picture's URL; any other URL has none."""
+    """Delete the file behind an uploaded picture's URL, once the open transaction has committed.
+
+    Any other URL has none. A file that cannot be deleted is logged and stays: the change that it gave way to stands.
+    """
     if match := _UPLOADED.fullmatch(url):
-        default_storage.delete(picture_name(user_id=UUID(match[1]), version=match[2]))
+        name = picture_name(user_id=UUID(match[1]), version=match[2])
+        on_commit(lambda: default_storage.delete(name), robust=True)
 
 
 def squared(file: IO[bytes]) -> bytes:

@@ -22,7 +22,7 @@ from accounts.passwords import prepare
 from accounts.selectors import SessionHasEnded, UserNotFound
 from accounts.sessions import UNKNOWN_DEVICE, Device
 from accounts.tokens import TokenPair
-from chatproject.db import on_commit, transactional
+from chatproject.db import lock, transactional
 from chatproject.errors import DomainError, InvalidInput
 from chatproject.events import publish
 
@@ -263,6 +263,7 @@ def update_profile(*, user_id: UUID, changes: Mapping[str, str]) -> User:
 
 @transactional()
 def _update_profile(*, user_id: UUID, changes: Mapping[str, str], changed: list[User]) -> User:
+    lock(User.objects.filter(pk=user_id))
     user = User.objects.filter(pk=user_id, is_active=True).first()
     if user is None:
         raise UserNotFound
@@ -274,7 +275,7 @@ def _update_profile(*, user_id: UUID, changes: Mapping[str, str], changed: list[
     _check_free(user)
     user.save(update_fields=["username", "username_key", "email", "profile_pic"])
     if user.profile_pic != former:
-        on_commit(lambda: pictures.discard(url=former))
+        pictures.discard(url=former)
     return user
 
 

@@ -13,7 +13,6 @@ from typing import IO, Any
 from uuid import UUID
 
 import structlog
-from django.db import IntegrityError
 from django.utils import timezone
 
 from chatproject import db
@@ -24,7 +23,7 @@ from messaging import keys, media
 from messaging.attachment_files import Binding, SealedFile
 from messaging.crypto import DecryptionError, UnknownMasterKey
 from messaging.fields import Unreadable
-from messaging.models import Attachment, Membership, Message
+from messaging.models import Attachment, Chat, Membership, Message
 from messaging.selectors import ChatNotFound, chat_for_member
 
 MAXIMUM_BYTES = 25 * 1024 * 1024
@@ -51,6 +50,11 @@ class FileUnreadable(Unavailable):
     """The attachment's file is missing, was altered, or its chat's key cannot be had."""
 
     message = "The file cannot be read."
+
+
+def no_such_upload() -> InvalidInput:
+    """Return the error of a message whose attachment its sender has not uploaded into its chat, or too long ago."""
+    return InvalidInput.of("attachmentId", "There is no such upload in this chat.")
 
 
 def attachment_for_member(*, attachment_id: UUID | None, user_id: UUID) -> Attachment:
@@ -97,7 +101,7 @@ def store(*, uploader_id: UUID, chat_id: UUID, name: str, media_type: str, file:
     )
     attachment.size = _write_file(attachment, file)
     try:
-        _insert(attachment)
+        _insert_as_member(attachment)
     except BaseException:
         _remove_files([attachment.id])
         raise
@@ -117,16 +121,10 @@ def _write_file(attachment: Attachment, file: IO[bytes]) -> int:
         raise FileNotStored from error
 
 
-def _insert(attachment: Attachment) -> None:
-    try:
-        _insert_as_member(attachment)
-    except IntegrityError:  # the chat was erased between the check and the commit
-        raise ChatNotFound from None
-
-
 @db.transactional()
 def _insert_as_member(attachment: Attachment) -> None:
-    """Insert the row, if the uploader still is a member: an upload takes its time."""
+    """Insert the row, if the uploader still is a member: an upload takes its time. Whoever erases the chat waits."""
+    _lock_chat(attachment.chat_id)
     chat_for_member(chat_id=attachment.chat_id, user_id=attachment.uploader_id)
     attachment.save(force_insert=True)
 
@@ -180,12 +178,25 @@ def open_content(*, attachment: Attachment, part: range) -> Content:
 
 @db.transactional()
 def delete(*, attachment_id: UUID) -> bool:
-    """Delete an attachment that no message carries (any more), with its file, and tell whether it is gone."""
+    """Delete an attachment that no message carries (any more), with its file, and tell whether it is gone.
+
+    A message goes into the attachment's own chat, and takes its number from that chat's row: while this one holds the
+    row nobody begins to carry the attachment, and who comes later finds it gone.
+    """
+    chat_id = Attachment.objects.filter(id=attachment_id).values_list("chat_id", flat=True).first()
+    if chat_id is None:
+        return True
+    _lock_chat(chat_id)
     if Message.objects.filter(attachment_id=attachment_id).exists():
         return False
     Attachment.objects.filter(id=attachment_id).delete()
     db.on_commit(lambda: _remove_files([attachment_id]))
     return True
+
+
+def _lock_chat(chat_id: UUID) -> None:
+    """Keep a chat as it is until the open transaction ends: nothing is stored in it, and it is not erased."""
+    db.lock(Chat.objects.filter(id=chat_id), written=False)
 
 
 def delete_files(chat_id: UUID) -> None:

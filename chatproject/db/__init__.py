@@ -18,7 +18,7 @@ from django.db import transaction as django_transaction
 
 from chatproject.db import freezing
 from chatproject.db.freezing import in_transaction
-from chatproject.db.rows import delete, insert, load, read, update_each
+from chatproject.db.rows import delete, insert, load, read, touch, update_each
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -122,14 +122,17 @@ def on_commit(action: Callable[[], None], *, robust: bool = False) -> None:
     django_transaction.on_commit(action, robust=robust)
 
 
-def lock(rows: QuerySet[Any]) -> None:
+def lock(rows: QuerySet[Any], *, written: bool = True) -> None:
     """Keep rows as they are until the open transaction ends, before it decides something by them.
 
-    Only PostgreSQL has to be asked, in the order of the keys so that two transactions cannot wait for each other. An
-    open transaction has the whole SQLite database; on MongoDB the one that writes a changed row is run again.
+    PostgreSQL is asked for it, in the order of the keys so that two transactions cannot wait for each other. An open
+    transaction has the whole SQLite database. On MongoDB two transactions see nothing of each other, but where both
+    write to a row one of them is run again: one that does not write to the rows itself says so by `written=False`.
     """
     if vendor() == "postgresql":
         list(rows.select_for_update().order_by("pk").values_list("pk"))
+    elif vendor() == "mongodb" and not written:
+        touch(rows.model, list(rows.values_list("pk", flat=True)))
 
 
 def keeps_a_log() -> bool:

@@ -21,6 +21,7 @@ from chatproject.db import freezing
 
 ROWS_AT_ONCE = 64
 KEYS_AT_ONCE = 500
+TOUCHES = "touches"
 
 Adapter = Callable[[Any], Any]
 
@@ -28,7 +29,7 @@ Adapter = Callable[[Any], Any]
 def read(model: type[Model], fields: Sequence[str], keys: Collection[Any], *, lock: bool = False) -> list[list[Any]]:
     """Return `[primary key, *values]` of the rows with these keys, in no particular order.
 
-    With `lock` they stay as they are until the open transaction ends (see `db.lock`).
+    With `lock` they stay as they are until the open transaction ends, which writes to them (see `db.lock`).
     """
     connection = connections[DEFAULT_DB_ALIAS]
     if not keys:
@@ -115,6 +116,21 @@ def delete(model: type[Model], keys: Sequence[Any], *, using: str = DEFAULT_DB_A
             places = ", ".join(["%s"] * len(part))
             statement = f"DELETE FROM {table.name} WHERE {table.key.name} IN ({places})"  # noqa: S608
             cursor.execute(statement, [table.key.to_driver(one) for one in part])
+
+
+def touch(model: type[Model], keys: Sequence[Any]) -> None:
+    """Write to these documents of MongoDB without a change that anybody reads, in the open transaction.
+
+    It counts in a field that is in no model: setting a field to the value that it has would be no write.
+    """
+    from pymongo import UpdateOne  # noqa: PLC0415  with MongoDB alone
+
+    connection: Any = connections[DEFAULT_DB_ALIAS]
+    key: Any = model._meta.pk
+    stored = [key.get_db_prep_save(value, connection) for value in keys]
+    if stored:
+        writes = [UpdateOne({key.column: one}, {"$inc": {TOUCHES: 1}}) for one in stored]
+        _write_on_mongodb(connection, model, "bulk_write", writes)
 
 
 def _update_each_on_mongodb(

@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from chatproject import db
 from chatproject.errors import DomainError
 from messaging.fields import Unreadable
-from messaging.models import ContentAccess, Message
+from messaging.models import Chat, ContentAccess, Message
 from messaging.selectors import MessageNotFound
 
 log = structlog.get_logger("parley.audit")
@@ -59,7 +59,12 @@ def read_content(*, administrator_id: UUID, message_id: UUID) -> str:
 
 @db.transactional()
 def _record(administrator_id: UUID, message_id: UUID) -> Message:
-    """Store the record in a transaction of its own, so that no failure to decrypt takes it back."""
+    """Store the record in a transaction of its own, so that no failure to decrypt takes it back.
+
+    Whoever erases the chat waits for it: a record names a message that is there, or none.
+    """
+    chat_ids = Message.objects.filter(pk=message_id).values_list("chat_id", flat=True)
+    db.lock(Chat.objects.filter(id__in=list(chat_ids)), written=False)
     message = Message.objects.filter(pk=message_id).first()
     if message is None:
         raise MessageNotFound

@@ -18,11 +18,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.db import IntegrityError
 
 from chatproject import db
-from chatproject.errors import DomainError, InvalidInput, Unavailable
+from chatproject.errors import DomainError, Unavailable
 from chatproject.ids import uuid7
 from chatproject.times import rfc3339
 from messaging import keys, rosters
-from messaging.attachments import attachment_body
+from messaging.attachments import attachment_body, no_such_upload
 from messaging.crypto import nonces
 from messaging.drafts import Draft
 from messaging.events import MessageReceived, publish
@@ -108,9 +108,9 @@ class _Batch:
         self._find_chats(self._pending())
         if repeats_are_likely:
             self._find_duplicates(self._pending())
-        self._check_attachments()
         self._open_chats()
         self._authorise()
+        self._check_attachments()
         self._find_ciphers()
         self._insert()
         if not repeats_are_likely:
@@ -164,14 +164,16 @@ class _Batch:
             self.chat_ids[place] = chats.get(direct.direct_key(*pair))
 
     def _open_chats(self) -> None:
-        """Open the direct chats that are not there; only now, so that no refused draft leaves an empty one behind."""
+        """Open the direct chats that are not there, but for no draft that would be refused in an empty one."""
         pairs = self._pairs(self._pending())
-        chats = direct.open_chats(pairs.values()) if pairs else {}
+        wanted = [pair for place, pair in pairs.items() if not self.drafts[place].attachment_id]
+        chats = direct.open_chats(wanted) if wanted else {}
         for place, pair in pairs.items():
             chat_id = chats.get(direct.direct_key(*pair))
             self.chat_ids[place] = chat_id
             if chat_id is None:
-                self.outcomes[place] = direct.PersonNotFound()
+                carrying = self.drafts[place].attachment_id is not None
+                self.outcomes[place] = no_such_upload() if carrying else direct.PersonNotFound()
 
     def _find_duplicates(self, places: Collection[int]) -> None:
         """Give every draft that was stored before its first message."""
@@ -191,19 +193,6 @@ class _Batch:
             else:
                 self.outcomes[place] = ClientIdReused()
 
-    def _check_attachments(self) -> None:
-        """Refuse attachments that the sender has not uploaded for this chat."""
-        wanted = {attachment_id for place in self._pending() if (attachment_id := self.drafts[place].attachment_id)}
-        if wanted:
-            self.attachments = Attachment.objects.in_bulk(list(wanted))
-        for place in self._pending():
-            draft = self.drafts[place]
-            if draft.attachment_id is None:
-                continue
-            found = self.attachments.get(draft.attachment_id)
-            if found is None or (found.chat_id, found.uploader_id) != (self.chat_ids[place], draft.sender_id):
-                self.outcomes[place] = InvalidInput.of("attachmentId", "There is no such upload in this chat.")
-
     def _authorise(self) -> None:
         """Refuse the drafts for chats that their sender is not in; a missing chat looks the same."""
         pending = self._pending()
@@ -214,6 +203,18 @@ class _Batch:
             roster = self.rosters.get(self.chat_ids[place])  # type: ignore[arg-type]
             if roster is None or self.drafts[place].sender_id not in roster:
                 self.outcomes[place] = ChatNotFound()
+
+    def _check_attachments(self) -> None:
+        """Refuse attachments that the sender has not uploaded for this chat. The chats' rows have been taken before:
+        as long as they are, nobody deletes what is found here (`attachments.delete`).
+        """
+        wanted = {place: one for place in self._pending() if (one := self.drafts[place].attachment_id)}
+        self.attachments = Attachment.objects.in_bulk(list(wanted.values())) if wanted else {}
+        for place, attachment_id in wanted.items():
+            found = self.attachments.get(attachment_id)
+            owned_by = (self.chat_ids[place], self.drafts[place].sender_id)
+            if found is None or (found.chat_id, found.uploader_id) != owned_by:
+                self.outcomes[place] = no_such_upload()
 
     def _find_ciphers(self) -> None:
         """Refuse the drafts for chats whose key cannot be had, so that they do not spoil the batch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import random
 import zlib
 from io import BytesIO
@@ -12,6 +13,8 @@ from uuid import UUID
 
 import pytest
 from django.conf import settings
+from django.core.files.storage import FileSystemStorage
+from django.db.models.signals import pre_save
 from PIL import Image
 
 from accounts import pictures, selectors, services
@@ -21,6 +24,7 @@ from accounts.services import SignedIn
 from chatproject.errors import InvalidInput
 from chatproject.events import Event
 from chatproject.ids import uuid7
+from tests.chatproject.races import meanwhile
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -176,6 +180,67 @@ def test_the_former_picture_goes(published: list[Event], ada: SignedIn, successo
     assert len(files()) == (1 if successor == "another picture" else 0)
     with pytest.raises(PictureNotFound):
         selectors.picture_of(user_id=ada.user.pk, version=former.partition("?v=")[2])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_pictures_at_once_one_stays(ada: SignedIn) -> None:
+    """The later one, and no file is left of the other."""
+
+    def draw() -> User:
+        return pictures.set_picture(user_id=ada.user.pk, file=drawn("PNG"), size=1000)
+
+    with meanwhile(draw, at=pre_save, of=User) as other:
+        draw()
+        other.result()
+
+    assert [file.name for file in files()] == [name_of(User.objects.get().profile_pic)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_picture_that_meets_a_change_of_the_profile_stays(ada: SignedIn) -> None:
+    """The profile is saved with the picture that it has by then."""
+    pictures.set_picture(user_id=ada.user.pk, file=drawn("PNG"), size=1000)
+
+    def draw() -> User:
+        return pictures.set_picture(user_id=ada.user.pk, file=drawn("GIF"), size=1000)
+
+    with meanwhile(draw, at=pre_save, of=User) as other:
+        services.update_profile(user_id=ada.user.pk, changes={"username": "countess"})
+        drawn_at_once = other.result()
+
+    user = User.objects.get()
+    assert (user.username, user.profile_pic) == ("countess", drawn_at_once.profile_pic)
+    assert [file.name for file in files()] == [name_of(user.profile_pic)]
+
+
+def name_of(url: str) -> str:
+    """Return the name of the file behind a picture's URL."""
+    path, _, version = url.partition("?v=")
+    return f"{path.split('/')[2]}-{version}.webp"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("successor", ["another picture", "none"])
+def test_a_former_picture_that_cannot_be_removed_harms_nothing(
+    ada: SignedIn, monkeypatch: pytest.MonkeyPatch, successor: str
+) -> None:
+    """The change has been committed: it stands, with its file."""
+    pictures.set_picture(user_id=ada.user.pk, file=drawn("PNG"), size=1000)
+    delete = FileSystemStorage.delete
+
+    def fail_once(storage: FileSystemStorage, name: str) -> None:
+        monkeypatch.setattr(FileSystemStorage, "delete", delete)
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(FileSystemStorage, "delete", fail_once)
+
+    if successor == "none":
+        user = services.update_profile(user_id=ada.user.pk, changes={"profile_pic": ""})
+        assert User.objects.get().profile_pic == user.profile_pic == ""
+        return
+    user = pictures.set_picture(user_id=ada.user.pk, file=drawn("GIF"), size=1000)
+    assert User.objects.get().profile_pic == user.profile_pic
+    assert name_of(user.profile_pic) in [file.name for file in files()]
 
 
 def test_a_picture_that_is_too_large(ada: SignedIn) -> None:

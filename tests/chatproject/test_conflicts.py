@@ -12,6 +12,7 @@ from django.db import DatabaseError, connection
 from accounts.models import User
 from chatproject import db
 from tests.chatproject import rivals
+from tests.chatproject.races import Meanwhile
 from tests.chatproject.rivals import Rival
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -114,3 +115,24 @@ def test_patience_has_an_end(contest: Contest, monkeypatch: pytest.MonkeyPatch) 
         write()
 
     assert (rival.failures, committed) == (0, [])
+
+
+def test_whoever_locks_the_same_row_comes_after() -> None:
+    """On every store, although neither writes to it, and nobody who reads the row sees anything of it."""
+    person = User.objects.create_user("ada", "ada@example.org", None)
+    before = User.objects.values().get()
+    order: list[str] = []
+
+    @db.transactional()
+    def take(name: str, then: Callable[[], object] = lambda: None) -> None:
+        db.lock(User.objects.filter(pk=person.pk), written=False)
+        then()
+        db.on_commit(lambda: order.append(name))
+
+    other = Meanwhile(lambda: take("second"))
+    take("first", then=other)
+    other.result()
+    other.end()
+
+    assert order == ["first", "second"]
+    assert User.objects.values().get() == before

@@ -218,7 +218,7 @@ def test_the_name_of_the_function_stays() -> None:
 
 
 def test_locking_asks_only_where_it_has_to(transactional_db: None) -> None:
-    """PostgreSQL locks rows; elsewhere the transaction itself keeps others away, and there is no statement."""
+    """PostgreSQL locks rows; elsewhere what the transaction writes keeps others away, and there is no statement."""
     with CaptureQueriesContext(connections["default"]) as captured, db.atomic():
         db.lock(User.objects.all())
 

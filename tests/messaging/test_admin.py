@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from uuid import UUID
 import pytest
 from django.contrib.auth.models import Permission
 from django.db import connection
+from django.db.models.signals import post_save
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from structlog.testing import capture_logs
@@ -21,6 +23,7 @@ from messaging.admin import MessageAdmin
 from messaging.models import Attachment, Chat, ContentAccess, Membership, Message
 from messaging.selectors import MessageNotFound
 from messaging.services.audit import ContentUnreadable, ReadingNotAllowed, read_content
+from tests.chatproject.races import meanwhile
 from tests.messaging.conftest import PASSWORD, Announced, Person, say
 
 SECRET = "meet at the old mill"
@@ -268,6 +271,23 @@ def test_the_service_checks_for_itself(reader: User, message: Message, ada: Pers
     with pytest.raises(ContentUnreadable):
         read_content(administrator_id=reader.pk, message_id=message.pk)
     assert ContentAccess.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_content_that_is_read_while_its_chat_ends(reader: User, ada: Person, group: Chat) -> None:
+    """The record outlives the chat, and names no message that is gone."""
+    secret = say(ada, group, SECRET)
+
+    def erase() -> None:
+        services.delete_chat(chat_id=group.id, user_id=ada.id)
+
+    with meanwhile(erase, at=post_save, of=ContentAccess) as end:
+        with contextlib.suppress(ContentUnreadable):  # the key may be gone by the time it is needed
+            read_content(administrator_id=reader.pk, message_id=secret.pk)
+        end.result()
+
+    assert not Chat.objects.filter(id=group.id).exists()
+    assert ContentAccess.objects.values_list("message_id", "chat_id").get() == (None, group.id)
 
 
 def test_the_records_are_shown(admin: Client, reader: User, message: Message) -> None:

@@ -17,6 +17,7 @@ from uuid import UUID
 import pytest
 from django.core.management import call_command
 from django.db import DatabaseError
+from django.db.models.signals import post_save, pre_delete
 from django.utils import timezone
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -30,10 +31,13 @@ from messaging import attachments, keys, services
 from messaging.attachment_files import CHUNK, SEALED_CHUNK
 from messaging.attachments import AttachmentNotFound, FileNotStored, FileUnreadable
 from messaging.crypto import OVERHEAD, DecryptionError
+from messaging.drafts import Draft
 from messaging.fields import Sealed
-from messaging.models import Attachment, Chat, ChatKey, Membership, MessageType
+from messaging.models import Attachment, Chat, ChatKey, Membership, Message, MessageType
 from messaging.selectors import ChatNotFound
-from tests.messaging.conftest import Person, say
+from messaging.services import Outcome, Stored, storing
+from tests.chatproject.races import Meanwhile, in_threads, meanwhile
+from tests.messaging.conftest import Announced, Person, row_of, say
 
 pytestmark = pytest.mark.django_db
 
@@ -550,3 +554,139 @@ def test_the_sweep_command(ada: Person, group: Chat, capsys: pytest.CaptureFixtu
 
     assert capsys.readouterr().out.startswith("Removed 1 uploads that were never sent and 0 files")
     assert all_files() == []
+
+
+# --- At the same time -------------------------------------------------------------------------------------------------
+
+
+def sending(who: Person, chat: Chat, attachment: Attachment) -> Callable[[], list[Outcome]]:
+    """Return a function that stores a batch of two messages, the first with the attachment."""
+    carrying = Draft(sender_id=who.id, chat_id=chat.id, content="", type=MessageType.FILE, attachment_id=attachment.id)
+    return lambda: services.store([carrying, Draft(sender_id=who.id, chat_id=chat.id, content="Tea at four?")])
+
+
+def sweeping() -> int:
+    """Sweep whatever nobody has sent."""
+    return attachments.sweep_unsent(older_than=timedelta(0))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_send_that_meets_the_sweep_is_refused(
+    published: Announced, ada: Person, grace: Person, alan: Person, group: Chat
+) -> None:
+    """It has found the upload unsent and is about to delete it: the message is not acked, the rest of its batch is."""
+    attachment = stored(ada, group)
+    published.clear()
+
+    with meanwhile(sending(ada, group, attachment), at=pre_delete, of=Attachment) as send:
+        assert sweeping() == 1
+        refused, good = send.result()
+
+    assert isinstance(refused, InvalidInput), refused
+    assert refused.fields["attachmentId"][0]["message"] == "There is no such upload in this chat."
+    assert row_of(good).attachment_id is None
+    assert Message.objects.exclude(type=MessageType.SYSTEM).count() == 1
+    assert published.told() == [("message:receive", {ada.id, grace.id, alan.id})]
+    assert (all_files(), Attachment.objects.count()) == ([], 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_sweep_that_meets_a_send_spares_its_file(ada: Person, group: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message is stored, but not committed yet."""
+    attachment = stored(ada, group)
+    sweep = before_the_commit_of_a_send(monkeypatch, lambda: attachments.delete(attachment_id=attachment.id))
+
+    carrying, good = sending(ada, group, attachment)()
+
+    assert sweep.result() is False
+    sweep.end()
+    assert row_of(carrying).attachment_id == attachment.id
+    assert isinstance(good, Stored)
+    assert read(attachment) == LONG
+    assert sweeping() == 0
+
+
+def before_the_commit_of_a_send(monkeypatch: pytest.MonkeyPatch, deed: Callable[[], object]) -> Meanwhile:
+    """Do the deed once the next batch of messages is inserted."""
+    one, publish = Meanwhile(deed), storing.publish
+
+    def publish_after(*events: Any) -> None:
+        one()
+        publish(*events)
+
+    monkeypatch.setattr(storing, "publish", publish_after)
+    return one
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_send_that_meets_the_end_of_the_last_message_is_refused(ada: Person, group: Chat) -> None:
+    """A deleted message is taking the attachment along that another one wants to carry."""
+    attachment = stored(ada, group)
+    first = say(ada, group, "", type=MessageType.FILE, attachment_id=attachment.id)
+
+    with meanwhile(sending(ada, group, attachment), at=pre_delete, of=Attachment) as send:
+        services.delete_message(chat_id=group.id, message_id=first.id, user_id=ada.id)
+        refused, good = send.result()
+
+    assert isinstance(refused, InvalidInput), refused
+    assert isinstance(good, Stored)
+    assert (all_files(), Attachment.objects.count()) == ([], 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_end_of_a_message_that_meets_a_send_spares_its_file(
+    ada: Person, group: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another message is just about to carry the same attachment."""
+    attachment = stored(ada, group)
+    first = say(ada, group, "", type=MessageType.FILE, attachment_id=attachment.id)
+    whose = {"chat_id": group.id, "message_id": first.id, "user_id": ada.id}
+    deletion = before_the_commit_of_a_send(monkeypatch, lambda: services.delete_message(**whose))
+
+    carrying, _ = sending(ada, group, attachment)()
+
+    assert deletion.result().attachment_id is None
+    deletion.end()
+    assert row_of(carrying).attachment_id == attachment.id
+    assert read(attachment) == LONG
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_upload_that_meets_the_end_of_its_chat_leaves_nothing(ada: Person, group: Chat) -> None:
+    """It finds the chat gone. On MongoDB it is through first, and the end of the chat begins anew."""
+    with meanwhile(lambda: stored(ada, group), at=pre_delete, of=Chat) as upload:
+        services.delete_chat(chat_id=group.id, user_id=ada.id)
+        with contextlib.nullcontext() if db.vendor() == "mongodb" else pytest.raises(ChatNotFound):
+            upload.result()
+
+    assert not Chat.objects.filter(id=group.id).exists()
+    assert (all_files(), Attachment.objects.count()) == ([], 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_end_of_a_chat_that_meets_an_upload_takes_it_along(ada: Person, group: Chat) -> None:
+    """The row is there, but not committed yet."""
+    with meanwhile(lambda: services.delete_chat(chat_id=group.id, user_id=ada.id), at=post_save, of=Attachment) as end:
+        stored(ada, group)
+        end.result()
+
+    assert not Chat.objects.filter(id=group.id).exists()
+    assert (all_files(), Attachment.objects.count()) == ([], 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_is_first_the_ack_and_the_file_agree(ada: Person, group: Chat) -> None:
+    """A send and a deletion at the same moment, many times: what is acked is there, what is deleted is refused."""
+    for _ in range(12):
+        attachment = stored(ada, group, b"x")
+
+        (carrying, good), gone = in_threads(
+            [sending(ada, group, attachment), lambda one=attachment: attachments.delete(attachment_id=one.id)]
+        )
+
+        acked = isinstance(carrying, Stored)
+        assert isinstance(good, Stored)
+        assert acked != gone
+        assert acked == Message.objects.filter(attachment_id=attachment.id).exists()
+        assert acked == Attachment.objects.filter(id=attachment.id).exists()
+        assert acked == files.path_of(attachment.id).exists()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -22,6 +20,7 @@ from messaging.selectors import ChatNotFound
 from messaging.services import Outcome, Stored, numbers, storing
 from messaging.services.direct import PersonNotFound
 from messaging.services.storing import ClientIdReused
+from tests.chatproject.races import in_threads
 from tests.messaging.conftest import NOWHERE, Announced, Person, open_direct, open_group, row_of, say
 
 THREADS = 8
@@ -41,21 +40,6 @@ def rows() -> tuple[int, ...]:
     """Return how many rows each table of chats has, and the sum of the counters."""
     counters = sum(Chat.objects.values_list("counter", flat=True))
     return (*(model.objects.count() for model in (Chat, ChatKey, Membership, Message, Attachment)), counters)
-
-
-def in_threads(jobs: list[Callable[[], Any]]) -> list[Any]:
-    """Run the jobs at the same moment, each in a thread with a connection of its own."""
-    barrier = threading.Barrier(len(jobs))
-
-    def run(job: Callable[[], Any]) -> Any:
-        barrier.wait()
-        try:
-            return job()
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        return list(pool.map(run, jobs))
 
 
 # --- What is stored ---------------------------------------------------------------------------------------------------
