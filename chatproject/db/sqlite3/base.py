@@ -12,7 +12,7 @@ class DatabaseFeatures(features.DatabaseFeatures):
     """Has as many values in a statement as the SQLite at hand takes."""
 
     @cached_property
-    def max_query_params(self) -> int:
+    def max_query_params(self) -> int:  # type: ignore[override]
         """Return how many: 32,766 since SQLite 3.32 unless it was built for more; Django 5.2 counts on 999 of before.
 
         With those, `bulk_create` would insert a hundred memberships at a time.
