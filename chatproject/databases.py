@@ -219,7 +219,7 @@ def _sqlite(path: Path, synchronous: str) -> dict[str, Any]:
             "directory in PARLEY_DATA_DIR or DATABASE_URL."
         ) from None
     return {
-        "ENGINE": "django.db.backends.sqlite3",
+        "ENGINE": "chatproject.db.sqlite3",
         "NAME": str(path),
         "OPTIONS": {
             # A deferred transaction that turns into a write fails at once under contention; an immediate one waits.

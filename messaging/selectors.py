@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Literal
 from uuid import UUID
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 
 from chatproject import db
 from chatproject.errors import DomainError
@@ -115,6 +115,12 @@ def member_ids_of_chats(*, chat_ids: Iterable[UUID]) -> dict[UUID, tuple[UUID, .
     for chat_id, user_id in rows:
         found[chat_id].append(user_id)
     return {chat_id: tuple(user_ids) for chat_id, user_ids in found.items()}
+
+
+def member_counts(*, chat_ids: Iterable[UUID]) -> dict[UUID, int]:
+    """Return how many members each chat has, with one query."""
+    rows = Membership.objects.filter(chat_id__in=list(chat_ids)).values_list("chat_id")
+    return dict(rows.annotate(Count("id")))
 
 
 def peer_ids_of(*, user_ids: Collection[UUID]) -> dict[UUID, tuple[UUID, ...]]:

@@ -83,7 +83,10 @@ class MemoryLeases:
     async def release(self, user_ids: Collection[UUID], *, holder: str) -> None:
         """See `Leases`."""
         for user_id in user_ids:
-            self._expiry.get(user_id, {}).pop(holder, None)
+            held = self._expiry.get(user_id, {})
+            held.pop(holder, None)
+            if not held:
+                self._expiry.pop(user_id, None)
 
     async def holders(self, user_ids: Collection[UUID]) -> dict[UUID, list[str]]:
         """See `Leases`."""

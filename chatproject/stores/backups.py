@@ -85,6 +85,7 @@ def back_up(archive: Path, *, progress: Callable[[int], object] = lambda size: N
             target.flush()
             os.fsync(target.fileno())
         draft.replace(archive)
+        sync_directory(archive.parent)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
@@ -167,6 +168,15 @@ def copy_database(source: Path, target: Path) -> None:
         reading.backup(writing, pages=PAGES_AT_ONCE)
         writing.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
     target.chmod(0o600)
+
+
+def sync_directory(directory: Path) -> None:
+    """Return once what the directory names is on the disk: a file that was synced may still have lost its name."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def attachment_names(connection: sqlite3.Connection) -> Iterator[str]:

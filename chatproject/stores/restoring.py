@@ -6,14 +6,25 @@ import json
 import os
 import sqlite3
 import tarfile
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
-from chatproject.stores.backups import CHUNK, DATABASE, FORMAT, MANIFEST, MEDIA, DigestReader, Manifest, database_path
+from chatproject.stores.backups import (
+    CHUNK,
+    DATABASE,
+    FORMAT,
+    MANIFEST,
+    MEDIA,
+    DigestReader,
+    Manifest,
+    database_path,
+    sync_directory,
+)
 from chatproject.stores.places import StoreProblem
 from messaging import keys
 from messaging.crypto import DecryptionError, UnknownMasterKey, WrappedKey
@@ -22,11 +33,11 @@ UNTOUCHED = "; nothing was touched"
 STAGING = ".restore-"
 
 
-def restore(archive: Path, *, replace: bool = False) -> tuple[Manifest, Path | None]:
+def restore(archive: Path, *, replace: bool = False) -> tuple[Manifest, list[Path]]:
     """Put the archive's database and files in place; return its manifest, and where what was there before is now.
 
-    With `replace` a data directory that holds data is emptied into a directory beside. Raises `StoreProblem`, and then
-    everything is as it was.
+    With `replace` what is there is moved into a directory beside. Raises `StoreProblem`, and then everything is as it
+    was. Files are unpacked beside their place and renamed, so database and media may be on two file systems.
     """
     database, media = database_path(), Path(settings.MEDIA_ROOT)
     held = [path for path in (database, media) if path.is_file() or (path.is_dir() and any(path.iterdir()))]
@@ -34,25 +45,43 @@ def restore(archive: Path, *, replace: bool = False) -> tuple[Manifest, Path | N
         raise StoreProblem(
             f"{held[0]} is there already -> say --replace to move it aside, or name another data directory"
         )
+    if media.is_mount():
+        raise StoreProblem(
+            f"{media} is a file system of its own and cannot be exchanged as a whole -> restore into another "
+            f"PARLEY_DATA_DIR, and copy its {MEDIA} there{UNTOUCHED}"
+        )
     if database.exists():
         _refuse_while_in_use(database)
-    database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for left in database.parent.glob(f"{STAGING}*"):  # of a restore that was killed
-        _remove(left)
-    staging = database.parent / f"{STAGING}{os.getpid()}"
-    staging.mkdir(mode=0o700)
-    try:
-        manifest = _unpack(archive, staging)
-        _examine(staging / DATABASE)
-        aside = _move_aside(database, media) if held else None
-        _put_in_place(staging, database, media)
-    finally:
-        _remove(staging)
+    with _staging(database.parent, media.parent) as (beside_database, beside_media):
+        manifest = _unpack(archive, beside_database, beside_media)
+        _examine(beside_database / DATABASE)
+        aside = _move_aside(database, media) if held else []
+        _put_in_place(beside_database, beside_media, database, media)
     return manifest, aside
 
 
-def _unpack(archive: Path, staging: Path) -> Manifest:
-    """Write the members out and compare their digests with the manifest's."""
+@contextmanager
+def _staging(*homes: Path) -> Iterator[list[Path]]:
+    """Give an empty directory in each of these, or one for both, in which a part lies before it is put in place."""
+    made: dict[Path, Path] = {}
+    try:
+        for home in homes:
+            home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if home.resolve() in made:
+                continue
+            for left in home.glob(f"{STAGING}*"):  # of a restore that was killed
+                _remove(left)
+            staging = home / f"{STAGING}{os.getpid()}"
+            staging.mkdir(mode=0o700)
+            made[home.resolve()] = staging
+        yield [made[home.resolve()] for home in homes]
+    finally:
+        for staging in made.values():
+            _remove(staging)
+
+
+def _unpack(archive: Path, beside_database: Path, beside_media: Path) -> Manifest:
+    """Write the members out, each beside its place, and compare their digests with the manifest's."""
     found: dict[str, str] = {}
     manifest: dict[str, Any] | None = None
     try:
@@ -64,7 +93,7 @@ def _unpack(archive: Path, staging: Path) -> Manifest:
                 if member.name == MANIFEST:
                     manifest = json.load(source)
                     continue
-                target = staging / member.name
+                target = (beside_database if member.name == DATABASE else beside_media) / member.name
                 target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 reader = DigestReader(source)
                 with target.open("xb") as file:
@@ -83,6 +112,8 @@ def _unpack(archive: Path, staging: Path) -> Manifest:
         name for name in {*found, *manifest["sha256"]} if found.get(name) != manifest["sha256"].get(name)
     ):
         raise StoreProblem(f"{archive} is damaged: {wrong[0]} is not as it was -> take another one{UNTOUCHED}")
+    for directory in (beside_media, *(path for path in beside_media.rglob("*") if path.is_dir())):
+        sync_directory(directory)
     return Manifest(**manifest)
 
 
@@ -132,27 +163,29 @@ def _refuse_while_in_use(database: Path) -> None:
             return
 
 
-def _move_aside(database: Path, media: Path) -> Path:
-    aside = database.parent / f"before-restore-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    aside.mkdir(mode=0o700)
+def _move_aside(database: Path, media: Path) -> list[Path]:
+    """Move what is there into a directory beside it, and return that: two, where the database is elsewhere."""
+    name = f"before-restore-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    used: list[Path] = []
     for path in (media, database, *(database.with_name(database.name + end) for end in ("-wal", "-shm"))):
-        with suppress(FileNotFoundError):
+        if path.exists():
+            aside = path.parent.resolve() / name
+            if aside not in used:
+                aside.mkdir(mode=0o700)
+                used.append(aside)
             path.rename(aside / path.name)
-    return aside
+    return used
 
 
-def _put_in_place(staging: Path, database: Path, media: Path) -> None:
+def _put_in_place(beside_database: Path, beside_media: Path, database: Path, media: Path) -> None:
     """Rename the files, then the database: a service finds none before all is there."""
-    if (staging / MEDIA).is_dir():
+    if (beside_media / MEDIA).is_dir():
         if media.is_dir():
             media.rmdir()
-        (staging / MEDIA).rename(media)
-    (staging / DATABASE).rename(database)
-    descriptor = os.open(database.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        (beside_media / MEDIA).rename(media)
+        sync_directory(media.parent)
+    (beside_database / DATABASE).rename(database)
+    sync_directory(database.parent)
 
 
 def _remove(directory: Path) -> None:

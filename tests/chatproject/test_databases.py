@@ -26,7 +26,7 @@ def test_without_a_url_there_is_sqlite(tmp_path: Path) -> None:
 
     settings = databases.parse("", data_dir=data_dir)
 
-    assert settings["ENGINE"] == "django.db.backends.sqlite3"
+    assert settings["ENGINE"] == "chatproject.db.sqlite3"
     assert settings["NAME"] == str(data_dir / "parley.sqlite3")
     assert settings["OPTIONS"]["transaction_mode"] == "IMMEDIATE"
     assert settings["TEST"]["NAME"] == str(data_dir / "test-parley.sqlite3")

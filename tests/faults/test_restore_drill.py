@@ -9,7 +9,9 @@ import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -107,6 +109,32 @@ async def test_a_restore_touches_nothing_before_it_has_looked(daphne: DaphneFact
     assert "What was there before is in" in said
     server.start()
     await _everything_is_there(server, ada, chat_id, [])
+
+
+@pytest.fixture
+def other_disk(tmp_path: Path) -> Iterator[Path]:
+    """A directory on another file system than the test's own."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        assert Path(directory).stat().st_dev != tmp_path.stat().st_dev
+        yield Path(directory)
+
+
+async def test_a_database_on_another_disk(daphne: DaphneFactory, tmp_path: Path, other_disk: Path) -> None:
+    """Database and files are exchanged each on its own file system, and what was there is beside each."""
+    server = daphne(DATABASE_URL=f"sqlite:///{other_disk}/chat.db")
+    archive = tmp_path / "backup.tar"
+    ada, chat_id = await _with_a_backup(server, archive)
+    server.stop()
+
+    said = await manage(server, "restore", str(archive), "--replace")
+    server.start()
+
+    assert await _everything_is_there(server, ada, chat_id, []) == 102
+    homes = [server.data_dir, other_disk]
+    aside = [one for home in homes for one in home.glob("before-restore-*")]
+    assert [min(path.name for path in one.iterdir()) for one in aside] == ["media", "chat.db"]
+    assert all(str(one) in said for one in aside)
+    assert not [one for home in homes for one in home.glob(".restore-*")]
 
 
 LIMIT_KILOBYTES = 200

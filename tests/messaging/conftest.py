@@ -14,7 +14,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.test import APIClient, ForceAuthClientHandler
 
 from accounts import services as accounts
-from accounts.models import User
+from accounts.models import User, username_key
 from chatproject import events
 from chatproject.events import Event
 from chatproject.limits import tally
@@ -118,6 +118,14 @@ def person(db: None) -> Callable[[str], Person]:
         return Person(user=signed_in.user, token=signed_in.tokens.access_token, api=client)
 
     return register
+
+
+def crowd(count: int) -> list[UUID]:
+    """Store many people, as rows, and return their ids."""
+    names = [f"crowd{number}" for number in range(count)]
+    people = [User(username=one, username_key=username_key(one), email=f"{one}@example.org") for one in names]
+    User.objects.bulk_create(people)
+    return [one.pk for one in people]
 
 
 @pytest.fixture

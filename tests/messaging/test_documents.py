@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +13,7 @@ from django.db import connection
 from chatproject.ids import uuid7
 from messaging import representation, selectors, services
 from messaging.models import Chat
+from tests.live.server import ROOT
 from tests.messaging.conftest import Person, say
 
 pytestmark = pytest.mark.django_db
@@ -73,36 +76,22 @@ def test_whether_it_was_read_follows_from_the_memberships(ada: Person, grace: Pe
     shown = [body["read"] for body in representation.page_body(page, viewer_id=ada.id)["messages"]]
 
     assert shown == [True, True, False]
+    pipeline = read_of(direct.id.hex)
+    assert [next(iter(stage)) for stage in pipeline] == ["$match", "$sort", "$lookup", "$set", "$project"]
     if connection.vendor == "mongodb":
-        found = list(connection.database["messages"].aggregate(read_of(direct.id.hex)))
+        found = list(connection.database["messages"].aggregate(pipeline))
         assert [one["read"] for one in found] == shown
 
 
 def read_of(chat_id: str) -> list[dict[str, Any]]:
-    """Return the pipeline of docs/operations.md."""
-    return [
-        {"$match": {"chatId": chat_id}},
-        {"$sort": {"seq": 1}},
-        {"$lookup": {"from": "memberships", "localField": "chatId", "foreignField": "chatId", "as": "members"}},
-        {
-            "$set": {
-                "read": {
-                    "$anyElementTrue": {
-                        "$map": {
-                            "input": "$members",
-                            "in": {
-                                "$and": [
-                                    {"$ne": ["$$this.userId", "$senderId"]},
-                                    {"$gte": ["$$this.readSeq", "$seq"]},
-                                ]
-                            },
-                        }
-                    }
-                }
-            }
-        },
-        {"$project": {"senderId": 1, "receiverId": 1, "type": 1, "timestamp": 1, "seq": 1, "read": 1}},
-    ]
+    """Return the pipeline of docs/operations.md, which names the chat `own[0]`."""
+    page = (ROOT / "docs" / "operations.md").read_text()
+    [text] = re.findall(r"^db\.messages\.aggregate\((\[.*?^\])\)$", page, re.MULTILINE | re.DOTALL)
+    assert text.count("own[0]") == 1
+    text = re.sub(r"//.*", "", text).replace("own[0]", json.dumps(chat_id))
+    named = re.sub(r"([{,]\s*)([$\w]+):", r'\1"\2":', text)
+    pipeline: list[dict[str, Any]] = json.loads(re.sub(r",\s*\]", "]", named))
+    return pipeline
 
 
 def test_the_queries_of_the_manual(ada: Person, grace: Person, direct: Chat) -> None:

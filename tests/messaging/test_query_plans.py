@@ -157,6 +157,7 @@ READS: dict[str, Callable[[World, Chat, Draft], object]] = {
     "numbers": lambda _, chat, __: numbers.read([chat.id]),
     "roster": lambda _, chat, __: rosters.of_chats([(chat.id, uuid7())]),
     "membership": lambda world, chat, _: selectors.chat_for_member(chat_id=chat.id, user_id=world.ada),
+    "counts of members": lambda world, chat, _: selectors.member_counts(chat_ids=[chat.id, *world.others[:9]]),
     "members": lambda _, chat, __: selectors.memberships_of(chat_id=chat.id),
     "one message": lambda world, chat, sent: selectors.message_for_member(
         chat_id=chat.id, user_id=world.ada, message_id=Message.objects.get(client_id=sent.client_id).id
@@ -197,6 +198,22 @@ SORTED: dict[str, tuple[str, ...]] = {"resync": ("messages",), "search by addres
     ),
     OWN,
 )
+# How a read of messages is bounded on MongoDB, whose planner is not asked here: each query, by the fields of its index.
+PAGE_OF_SEQS = [{"chatId $eq, seq $gte $lt"}]
+PAGE_OF_REVS = [{"chatId $eq, rev $gt"}]
+LAST_AND_UNREAD = [{"chatId $eq, seq $eq"}, {"chatId $eq, seq $gt"}]
+BOUNDS: dict[str, list[set[str]]] = {
+    "newest page": PAGE_OF_SEQS,
+    "older page": PAGE_OF_SEQS,
+    "first page": PAGE_OF_SEQS,
+    "changes since the beginning": PAGE_OF_REVS,
+    "changes since lately": PAGE_OF_REVS,
+    "resync": PAGE_OF_REVS,
+    "inbox": LAST_AND_UNREAD,
+    "entry of the inbox": LAST_AND_UNREAD,
+    "repeated send": [{"clientId $in, senderId $in"}],
+    "one message": [{"clientId $eq"}, {"_id $eq"}],
+}
 
 
 def asked(read: str, world: World, size: str) -> list[Any]:
@@ -214,8 +231,13 @@ def test_nothing_is_read_from_end_to_end(world: World) -> None:
 
 
 def scans(read: str, world: World) -> Iterator[str]:
-    """Tell of what a read finds without an index."""
-    for one in asked(read, world, "large"):
+    """Tell of what a read finds without an index, or without the bounds that it should have."""
+    found = asked(read, world, "large")
+    if connection.vendor == "mongodb":
+        bounds = [plans.mongodb_bounds(one) for one in found if one.collection == "messages"]
+        if bounds != BOUNDS.get(read, []):
+            yield f"bounded by {bounds}"
+    for one in found:
         if isinstance(one, Pipeline):
             yield from plans.mongodb_unserved(one)
             if plans.mongodb_sorts_in_memory(one) and one.collection not in SORTED.get(read, ()):

@@ -20,7 +20,7 @@ from messaging.inbox import UNREAD_CAP, Cursor, InvalidCursor
 from messaging.models import Chat, Departure, Membership, Message, MessageType
 from messaging.selectors import ChatNotFound, MessageNotFound
 from messaging.services import numbers
-from tests.messaging.conftest import NOWHERE, Person, member, open_direct, open_group, row_of, say
+from tests.messaging.conftest import NOWHERE, Person, crowd, member, open_direct, row_of, say
 
 
 def seqs(messages: list[Message]) -> list[int]:
@@ -91,6 +91,24 @@ def test_gaps_in_the_numbers_lose_nothing(ada: Person, direct: Chat) -> None:
     )
     assert (len(page.messages), page.has_more, rest.has_more) == (8, True, False)
     assert seqs(page.messages)[-1] > 2000
+
+
+def test_a_page_is_looked_for_in_a_window_that_widens(ada: Person, direct: Chat) -> None:
+    """Twice the page at first, and eight times as much for as long as a gap leaves it short."""
+    fill(direct, ada, 3)
+    Chat.objects.filter(id=direct.id).update(counter=1000)
+    fill(direct, ada, 9)
+
+    def windows(before: int) -> tuple[list[int], list[int]]:
+        with CaptureQueriesContext(connections["default"]) as captured:
+            page = selectors.history(chat_id=direct.id, user_id=ada.id, before=before, limit=4)
+        asked = " ".join(query["sql"] for query in captured)
+        found = re.findall(r"""(?:"seq" >= |'seq': {'\$gte': )(\d+)""", asked)
+        return [before - int(bottom) for bottom in found], seqs(page.messages)
+
+    assert windows(1010) == ([10], [1006, 1007, 1008, 1009])
+    assert windows(1003) == ([10, 80, 640, 1003], [2, 3, 1001, 1002])
+    assert windows(4) == ([4], [1, 2, 3])
 
 
 @pytest.mark.parametrize(
@@ -347,29 +365,29 @@ def test_counting_looks_at_a_bounded_number_of_rows(ada: Person, direct: Chat) -
 
 
 def test_the_inbox_costs_the_same_for_any_number_of_chats(ada: Person, person: Callable[[str], Person]) -> None:
-    """One chat or fifty, of two members or of thirty."""
+    """One chat or a hundred of two hundred, of two members or of two hundred."""
 
     def show() -> None:
         entries, _ = inbox.read(user_id=ada.id, before=None, limit=100)
         for entry in entries:
             representation.inbox_entry_body(entry, viewer_id=ada.id)
 
-    people = [person(f"friend{number}") for number in range(30)]
-    say(people[0], open_direct(ada, people[0]))
-    one = statements(show)
+    friend = person("friend")
+    say(friend, open_direct(ada, friend))
+    cost = statements(show)
 
-    for friend in people[1:]:
-        say(friend, open_direct(ada, friend))
-    for number in range(20):
-        say(ada, open_group(ada, *people, title=f"group {number}"))
+    people = crowd(200)
+    services.store([Draft(sender_id=ada.id, receiver_id=one, content="Tea?") for one in people])
+    for number in range(3):
+        services.create_chat(creator_id=ada.id, participant_ids=people, title=f"group {number}")
 
-    assert inbox.read(user_id=ada.id, before=None, limit=100)[0][49]
-    assert statements(show) == one == 6
+    assert len(inbox.read(user_id=ada.id, before=None, limit=100)[0]) == 100
+    assert statements(show) == cost == 6
 
 
 @pytest.mark.parametrize("way", ["history", "changes"])
 def test_a_page_costs_the_same_for_any_size(ada: Person, person: Callable[[str], Person], way: str) -> None:
-    """One message or fifty, two members or thirty."""
+    """One message or a full page, two members or two hundred."""
 
     def show(chat: Chat) -> None:
         if way == "history":
@@ -378,10 +396,10 @@ def test_a_page_costs_the_same_for_any_size(ada: Person, person: Callable[[str],
             page = selectors.changes(chat_id=chat.id, user_id=ada.id, after=0, limit=100)
         representation.page_body(page, viewer_id=ada.id)
 
-    people = [person(f"friend{number}") for number in range(30)]
-    small, large = open_direct(ada, people[0]), open_group(ada, *people)
+    small = open_direct(ada, person("friend"))
+    large, _ = services.create_chat(creator_id=ada.id, participant_ids=crowd(200), title="Tea round")
     say(ada, small)
-    fill(large, ada, 50)
+    fill(large, ada, 120)
 
     cost = 6 if way == "changes" and db.indexes_parts() else 5
     assert statements(lambda: show(small)) == statements(lambda: show(large)) == cost

@@ -12,9 +12,10 @@ from uuid import UUID
 import pytest
 from channels.layers import channel_layers
 from django.core.cache import cache
+from django.utils import timezone
 
 from accounts import sessions, tokens
-from accounts.models import User
+from accounts.models import Session, User, username_key
 from accounts.sessions import UNKNOWN_DEVICE
 from chatproject.ids import uuid7
 from chatproject.limits import tally
@@ -86,6 +87,19 @@ def make_person(username: str) -> Person:
     """Store somebody, signed in."""
     user = User.objects.create_user(username, f"{username}@example.org", None)
     return sign_in(user.id)
+
+
+def make_people(count: int, name: str) -> list[Person]:
+    """Store many with a session, as rows: they have no token."""
+    users = [
+        User(username=one, username_key=username_key(one), email=f"{one}@example.org")
+        for one in (f"{name}{number}" for number in range(count))
+    ]
+    User.objects.bulk_create(users)
+    soon = timezone.now() + timedelta(days=1)
+    opened = [Session(user=one, refresh_hash=bytes(32), expires_at=soon) for one in users]
+    Session.objects.bulk_create(opened)
+    return [Person(id=one.user_id, session_id=one.id, token="") for one in opened]
 
 
 def sign_in(user_id: UUID) -> Person:

@@ -63,6 +63,19 @@ async def test_a_person_is_held_by_any_process(leases: Leases) -> None:
     assert not await held(leases, BOB)
 
 
+async def test_nothing_is_kept_of_those_who_have_gone() -> None:
+    """A process that serves alone for months has seen many people, and holds those who are there."""
+    leases = MemoryLeases()
+    await leases.renew([uuid7() for _ in range(20)], holder="one", ttl=30)
+    people = [*leases._expiry, uuid7()]
+    await leases.renew([ADA], holder="one", ttl=30)
+    await leases.renew([ADA], holder="other", ttl=30)
+
+    await leases.release([*people, ADA], holder="one")
+
+    assert {user_id: list(held) for user_id, held in leases._expiry.items()} == {ADA: ["other"]}
+
+
 async def test_releasing_what_nobody_holds(leases: Leases) -> None:
     """It is no error."""
     await leases.release([ADA], holder="one")

@@ -1,7 +1,7 @@
 """Tests that no call asks the database more often where there are more chats or members.
 
-The inbox, pages of messages, batches, added members and a resync are counted beside what else they do, in
-`tests/messaging` and `test_resync.py`; here is the rest.
+The inbox, pages of messages, batches and a resync are counted beside what else they do, in `tests/messaging` and
+`test_resync.py`; here is the rest.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from django.utils import timezone
 from accounts import presence as shown
 from accounts import selectors as people
 from accounts.models import Status
+from chatproject import db
 from messaging import inbox, keys, rosters, selectors, services
 from messaging.drafts import Draft
 from messaging.models import Chat
-from messaging.services import Stored
+from messaging.services import Stored, direct
 from realtime import presence, reminders
-from tests.realtime.conftest import Person, make_person
+from tests.realtime.conftest import Person, make_people
 
 pytestmark = pytest.mark.django_db
 
-FEW, MANY = 3, 30
+FEW, MANY = 3, 200
 
 
 def open_group(members: Sequence[Person]) -> Chat:
@@ -56,14 +57,19 @@ def edit(members: Sequence[Person], chat: Chat) -> None:
     services.edit_message(chat_id=chat.id, message_id=stored.message.id, user_id=owner, content="Tea!")
 
 
+def add(count: int, members: Sequence[Person], chat: Chat) -> None:
+    """Add new members."""
+    new = make_people(count, f"new{count}x{len(members)}x")
+    services.add_members(chat_id=chat.id, user_id=members[0].id, new_ids=[one.id for one in new])
+
+
 # What is done in one group of all of them.
 IN_A_GROUP: dict[str, Callable[[Sequence[Person], Chat], Any]] = {
     "send": send,
     "edit": edit,
     "read": lambda members, chat: services.mark_read(chat_id=chat.id, user_id=members[1].id, seq=1),
-    "add a member": lambda members, chat: services.add_members(
-        chat_id=chat.id, user_id=members[0].id, new_ids=[make_person(f"new{len(members)}").id]
-    ),
+    "add a member": lambda members, chat: add(1, members, chat),
+    "add as many": lambda members, chat: add(len(members), members, chat),
     "remove a member": lambda members, chat: services.remove_member(
         chat_id=chat.id, user_id=members[0].id, member_id=members[1].id
     ),
@@ -76,10 +82,10 @@ IN_A_GROUP: dict[str, Callable[[Sequence[Person], Chat], Any]] = {
 
 @pytest.mark.parametrize("call", IN_A_GROUP)
 def test_the_number_of_members_costs_no_query(call: str) -> None:
-    """Three or thirty in a group, the roster and the key not in memory."""
+    """Three or two hundred in a group, the roster and the key not in memory."""
 
     def queries(count: int) -> int:
-        members = [make_person(f"m{count}x{number}") for number in range(count)]
+        members = make_people(count, f"m{count}x")
         chat = open_group(members)
         return asked(lambda: IN_A_GROUP[call](members, chat))
 
@@ -107,12 +113,12 @@ FOR_MANY: dict[str, Callable[[Sequence[Person]], Any]] = {
 
 @pytest.mark.parametrize("call", FOR_MANY)
 def test_the_number_of_chats_costs_no_query(call: str) -> None:
-    """Three chats or thirty."""
+    """Three chats or two hundred."""
 
     def queries(count: int) -> int:
-        members = [make_person(f"p{count}x{number}") for number in range(count + 1)]
-        for one in members[1:]:
-            services.create_chat(creator_id=members[0].id, participant_ids=[one.id], title=None)
+        members = make_people(count + 1, f"p{count}x")
+        with db.atomic():
+            direct.open_chats((members[0].id, one.id) for one in members[1:])
         return asked(lambda: FOR_MANY[call](members))
 
     assert queries(FEW) == queries(MANY)

@@ -10,14 +10,16 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from chatproject import db
 from chatproject.ids import uuid7
-from messaging import services
+from messaging import keys, services
 from messaging.drafts import Draft
 from messaging.models import Chat, Message
+from messaging.services import direct
 from realtime import commands, resync
 from realtime.engine import Engine
 from realtime.resync import missed
-from tests.realtime.conftest import Connect, Person, make_person
+from tests.realtime.conftest import Connect, Person, make_people
 
 Frames = list[tuple[str, dict[str, Any]]]
 
@@ -125,24 +127,66 @@ def test_chats_that_are_gone(ask: Callable[..., Frames], chat: Chat, ada: Person
         assert done == ("sync:done", {"chats": {str(chat.id): 0}})
 
 
-def test_the_number_of_queries_does_not_grow(ask: Callable[..., Frames], ada: Person, bob: Person) -> None:
-    """Two chats or twenty, one message or many."""
+def test_the_number_of_queries_does_not_grow(ask: Callable[..., Frames], bob: Person) -> None:
+    """Two chats or two hundred, one message or some."""
+    few, many = behind(bob, 2, messages=1), behind(bob, 200, messages=3)
 
-    def queries(chats: int, messages: int) -> int:
-        people = [make_person(f"p{chats}.{messages}.{number}x") for number in range(chats)]
-        cursors = {}
-        for person in people:
-            chat, _ = services.create_chat(creator_id=person.id, participant_ids=[bob.id], title=None)
-            write(chat.id, person, *map(str, range(messages)))
-            cursors[chat.id] = 0
-        with CaptureQueriesContext(
-            connection,
-        ) as captured:
-            result = ask(cursors)
-        assert [name for name, _ in result] == ["sync"] * chats + ["sync:done"]
-        return len(captured)
+    assert queries(ask, few) == queries(ask, many) == BEFORE + a_step()
 
-    assert queries(2, 1) == queries(20, 5)
+
+@pytest.mark.parametrize(
+    ("chats", "rows", "steps"),
+    [
+        pytest.param(7, 28, 1, id="as many as there are"),
+        pytest.param(6, 28, 2, id="one chat more"),
+        pytest.param(2, 28, 4, id="two at a time"),
+        pytest.param(9, 27, 2, id="one row too many"),
+        pytest.param(9, 15, 3, id="three chats fit"),
+        pytest.param(9, 1, 7, id="not even one chat fits"),
+    ],
+)
+def test_what_a_step_costs(
+    ask: Callable[..., Frames], bob: Person, chats: int, rows: int, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chats are read together up to a number of chats, and of revs and members: here each has two and two."""
+    monkeypatch.setattr(resync, "CHATS_AT_ONCE", chats)
+    monkeypatch.setattr(resync, "ROWS_AT_ONCE", rows)
+
+    assert queries(ask, behind(bob, 7, messages=2)) == BEFORE + steps * a_step()
+
+
+BEFORE = 3
+"""What is asked before the first step: the person's chats, where these stand, and how many members they have."""
+
+
+def a_step() -> int:
+    """Return what a step asks: keys, members, and messages that are new, then those that were changed."""
+    return 4 if db.indexes_parts() else 3
+
+
+def behind(bob: Person, chats: int, *, messages: int) -> dict[UUID, int]:
+    """Make chats with Bob and messages that he has missed; return his cursors."""
+    people = make_people(chats, f"p{chats}.{messages}.")
+    with db.atomic():
+        opened = direct.open_chats((one.id, bob.id) for one in people)
+    for one in services.store(
+        [
+            Draft(sender_id=person.id, receiver_id=bob.id, content=str(number))
+            for number in range(messages)
+            for person in people
+        ]
+    ):
+        assert isinstance(one, services.Stored)
+    return dict.fromkeys(opened.values(), 0)
+
+
+def queries(ask: Callable[..., Frames], cursors: dict[UUID, int]) -> int:
+    """Return how often the database is asked for all of it, with no key in memory."""
+    keys.forget()
+    with CaptureQueriesContext(connection) as captured:
+        result = ask(cursors)
+    assert [name for name, _ in result] == ["sync"] * len(cursors) + ["sync:done"]
+    return len(captured)
 
 
 # --- Over the socket --------------------------------------------------------------------------------------------------

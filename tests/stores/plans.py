@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from django.db import connection
@@ -17,6 +18,8 @@ from django.db.transaction import atomic
 
 from tests.stores.watching import Pipeline, Statement
 
+COMPARISONS = {"$eq", "$in", "$gt", "$gte", "$lt", "$lte"}
+"""MongoDB's ways to bound a field from which an index can be read."""
 WHOLE_TABLES = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
 """PostgreSQL's ways that pay off where much of a table is wanted."""
 
@@ -98,9 +101,24 @@ def mongodb_unserved(asked: Pipeline) -> list[str]:
     indexes = mongodb_indexes(asked.collection)
     return [
         f"{asked.collection}: no index begins with {sorted(fields)}"
-        for fields in _alternatives(asked.stages[0]["$match"])
+        for fields in map(dict, _alternatives(asked.stages[0]["$match"]))
         if not any(index[0] in fields for index in indexes)
     ]
+
+
+def mongodb_bounds(asked: Pipeline) -> set[str]:
+    """Return how the first stage bounds the fields of the index that fits each of its alternatives best.
+
+    As in `{"chatId $eq, seq $gte $lt"}`: one entry when all alternatives are alike.
+    """
+    indexes = mongodb_indexes(asked.collection)
+    bounds = set()
+    for conditions in _alternatives(asked.stages[0].get("$match", {})):
+        fields = dict(conditions)
+        used = max((list(takewhile(fields.__contains__, index)) for index in indexes), key=len)
+        named = [" ".join([one, *sorted(how for field, how in conditions if field == one)]) for one in used]
+        bounds.add(", ".join(named))
+    return bounds
 
 
 def mongodb_sorts_in_memory(asked: Pipeline) -> bool:
@@ -119,9 +137,13 @@ def mongodb_sorts_in_memory(asked: Pipeline) -> bool:
     return True
 
 
-def _alternatives(condition: dict[str, Any]) -> list[set[str]]:
-    """Return the fields that each alternative has a condition on; of an index, any of them may be the first."""
-    found: list[set[str]] = [set()]
+Conditions = set[tuple[str, str]]
+"""Fields with how they are compared."""
+
+
+def _alternatives(condition: dict[str, Any]) -> list[Conditions]:
+    """Return what each alternative compares; of an index, any of these fields may be the first."""
+    found: list[Conditions] = [set()]
     for key, value in condition.items():
         if key == "$and":
             groups = _product([_alternatives(part) for part in value])
@@ -130,13 +152,14 @@ def _alternatives(condition: dict[str, Any]) -> list[set[str]]:
         elif key.startswith("$"):
             groups = [set()]
         else:
-            groups = [{key}]
+            ways = COMPARISONS & value.keys() if isinstance(value, dict) else {"$eq"}
+            groups = [{(key, way) for way in ways}]
         found = _product([found, groups])
     return found
 
 
-def _product(parts: list[list[set[str]]]) -> list[set[str]]:
-    made: list[set[str]] = [set()]
+def _product(parts: list[list[Conditions]]) -> list[Conditions]:
+    made: list[Conditions] = [set()]
     for part in parts:
         made = [one | other for one in made for other in part]
     return made

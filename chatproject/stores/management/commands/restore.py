@@ -28,6 +28,6 @@ class Command(BaseCommand):
             f"Restored {manifest.messages:,} messages, {manifest.chats:,} chats, {manifest.users:,} users and "
             f"{manifest.attachments:,} attachments, as of {manifest.made_at}."
         )
-        if aside is not None:
-            self.stdout.write(f"What was there before is in {aside}.")
+        if aside:
+            self.stdout.write(f"What was there before is in {' and '.join(map(str, aside))}.")
         self.stdout.write("Next: manage.py migrate, manage.py doctor, then start the service.")

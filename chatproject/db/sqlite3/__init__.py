@@ -1,0 +1,1 @@
+"""Django's SQLite backend, but for how much one statement may hold (`base`)."""
