@@ -44,7 +44,7 @@ class Copy:
         every_message: bool = False,
         batch: int = BATCH,
         progress: Callable[[int], object] = lambda rows: None,
-        hold: Callable[[], object] = lambda: None,
+        hold: Callable[[], object],
     ) -> None:
         """`every_message` compares each message too, for a target that somebody has damaged.
 
