@@ -10,15 +10,15 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, Error, connections
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.utils import load_backend
 from django.utils.connection import ConnectionDoesNotExist
 
-from chatproject import databases
+from chatproject import databases, db
 from chatproject.env import ENV
-from realtime.diagnosis.databases import remedy_for
+from realtime.diagnosis.databases import remedy_for, where
 from realtime.diagnosis.findings import first_line, place
 
 APPS = ("accounts", "messaging", "stores")
@@ -99,6 +99,14 @@ def in_one_line(option: str, *, comfort: str = "") -> Iterator[None]:
             raise
         remedy = remedy_for(error).replace("DATABASE_URL", option)
         raise CommandError(f"{first_line(error)} -> {remedy}.{comfort}") from None
+
+
+def trouble_with(error: Exception) -> str | None:
+    """Say in one line what is wrong with the configured store; None for an error that is none of its own."""
+    is_mongodbs = type(error).__module__.partition(".")[0] == "pymongo"
+    if not (is_mongodbs or (isinstance(error, Error) and db.is_outage(error))):
+        return None
+    return f"{where()}: {first_line(error)} -> {remedy_for(error)}"
 
 
 def _settings(url: str, option: str) -> dict[str, Any]:
