@@ -54,7 +54,7 @@ def dump() -> Iterator[Line]:
 
 def _log() -> Iterator[Line]:
     types = {one.pk: name for name, one in _types().items()}
-    for entry in LogEntry.objects.order_by("action_time", "pk").iterator(chunk_size=BATCH):
+    for entry in LogEntry.objects.order_by("pk").iterator(chunk_size=BATCH):
         yield {
             "kind": "log",
             "at": rfc3339(entry.action_time),

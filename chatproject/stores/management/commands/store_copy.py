@@ -128,6 +128,8 @@ class Command(BaseCommand):
 
 
 def _peak_memory() -> str:
-    """Say how much memory this process has taken, and the largest of those that carry and compare the rights."""
-    own, child = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return f"peak memory {own:.0f} MB" + (f" and {child:.0f} MB in a child process" if child else "")
+    """Say how much memory this process has taken. Those that carry the rights are others, each as large as any command.
+
+    Nobody is told how much that was: what the system knows of a child begins with what its parent had.
+    """
+    return f"peak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB"
