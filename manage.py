@@ -17,10 +17,13 @@ def main() -> None:
         sys.exit(f"Parley cannot start: {error}")
     except Exception as error:
         from chatproject.errors import DomainError  # noqa: PLC0415  it needs settings
+        from chatproject.stores.places import trouble_with  # noqa: PLC0415
 
-        if not isinstance(error, DomainError):
+        # Such as a store in maintenance, or away; what the operator does about it is in the line, or in the docs.
+        line = error.message if isinstance(error, DomainError) else trouble_with(error)
+        if line is None or "--traceback" in sys.argv:
             raise
-        sys.exit(error.message)  # such as a store in maintenance; what the operator does about it is in the docs
+        sys.exit(line)
 
 
 if __name__ == "__main__":

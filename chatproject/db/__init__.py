@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -19,6 +19,7 @@ from django.db import transaction as django_transaction
 from chatproject.db import freezing
 from chatproject.db.freezing import in_transaction
 from chatproject.db.rows import delete, insert, load, read, touch, update_each
+from chatproject.db.settling import wait_for_writers
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -82,9 +83,16 @@ def has_transactions() -> bool:
 def atomic(*, using: str = DEFAULT_DB_ALIAS) -> AbstractContextManager[None]:
     """Open a transaction, or join the one that is open. Raises `Maintenance` while nothing may be written."""
     freezing.check_writable(using)
-    if connections[using].vendor == "mongodb":
-        return _mongodb_atomic(using)
-    return django_transaction.atomic(using=using)
+    on_mongodb = connections[using].vendor == "mongodb"
+    return _writable(_mongodb_atomic(using) if on_mongodb else django_transaction.atomic(using=using), using)
+
+
+@contextmanager
+def _writable(transaction: AbstractContextManager[None], using: str) -> Iterator[None]:
+    """Look at the lease once more when the transaction is open: for SQLite's turn it may have waited for 20 s."""
+    with transaction:
+        freezing.check_writable(using)
+        yield
 
 
 @contextmanager
@@ -138,21 +146,6 @@ def lock(rows: QuerySet[Any], *, written: bool = True) -> None:
 def keeps_a_log() -> bool:
     """Tell whether the database is a file with a write-ahead log that somebody has to fold: SQLite."""
     return vendor() == "sqlite"
-
-
-def wait_for_writers(tables: Sequence[str]) -> None:
-    """Return once every transaction that is open now and may have written to these tables has ended.
-
-    MongoDB cannot be asked; it ends a transaction by itself after 60 s.
-    """
-    if vendor() == "sqlite":
-        with django_transaction.atomic():  # IMMEDIATE: there is one writer at a time
-            pass
-    elif vendor() == "postgresql":
-        connection = connections[DEFAULT_DB_ALIAS]
-        names = ", ".join(connection.ops.quote_name(table) for table in tables)
-        with django_transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(f"LOCK TABLE {names} IN SHARE MODE")
 
 
 def fold_log() -> None:

@@ -2,10 +2,12 @@
 
 The truth is a row in the store itself (`chatproject.stores.models.Freeze`), which all processes share. A process may
 write only on the strength of a look at that row that is younger than `LEASE_SECONDS`, so nobody has to be told: once
-that time has passed since the row was stored, no transaction can begin. Servers look every `LOOK_SECONDS` beside the
-way of messages, which so costs a comparison; any other process looks when it is about to write.
+that time has passed since the row was stored, no transaction can begin and no statement be sent. Servers look every
+`LOOK_SECONDS` beside the way of messages, which so costs a comparison; any other process looks when it is about to
+write. What was sent before, and what had written before, is waited for (`chatproject.db.settling`).
 
-`db.atomic`, the statements of `db.rows` and, through `WriteGuard`, everything that the ORM writes ask here.
+`db.atomic` (before it opens a transaction, and when it is open), the statements of `db.rows` and, through `WriteGuard`,
+everything that the ORM writes ask here.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ def check_writable(using: str = DEFAULT_DB_ALIAS) -> None:
     """Raise `Maintenance` while the default database is frozen; others are written by whoever freezes."""
     if using != DEFAULT_DB_ALIAS or _State.exempt:
         return
-    if time.monotonic() >= _State.until and not in_transaction():
+    connections[DEFAULT_DB_ALIAS].ensure_connection()  # what comes next is not to wait for one
+    if time.monotonic() >= _State.until:
         look()
     if _State.frozen:
         from chatproject.errors import Maintenance  # noqa: PLC0415  it stands on this package
@@ -46,9 +49,9 @@ def check_writable(using: str = DEFAULT_DB_ALIAS) -> None:
 
 
 def look() -> bool:
-    """Ask the store whether it is frozen, and tell. Raises `DatabaseError`."""
+    """Ask the store whether it is frozen, and tell; within a transaction too. Raises `DatabaseError`."""
     asked_at = time.monotonic()
-    _State.frozen = _has_table() and _rows().exists()
+    _State.frozen = _has_table() and _has_row()
     _State.until = asked_at + LEASE_SECONDS
     return _State.frozen
 
@@ -69,13 +72,21 @@ def forget() -> None:
 
 
 def in_transaction() -> bool:
-    """Tell whether this thread has a transaction open: it began with a look that held, and its end is waited for."""
+    """Tell whether this thread has a transaction open."""
     connection = connections[DEFAULT_DB_ALIAS]
     return bool(getattr(connection, "in_atomic_block_mongo", False) or connection.in_atomic_block)
 
 
-def _rows() -> Any:
-    return apps.get_model(*MODEL)._default_manager.using(DEFAULT_DB_ALIAS)
+def _has_row() -> bool:
+    """Tell whether the row is there now. SQLite's open transaction lets nobody else put it; PostgreSQL shows it."""
+    model = apps.get_model(*MODEL)
+    connection: Any = connections[DEFAULT_DB_ALIAS]
+    if connection.vendor != "mongodb":
+        return bool(model._default_manager.using(DEFAULT_DB_ALIAS).exists())
+    from django_mongodb_backend.query import wrap_database_errors  # noqa: PLC0415  with MongoDB alone
+
+    # Outside of the open transaction, whose snapshot does not show what came since.
+    return wrap_database_errors(connection.get_collection(model._meta.db_table).find_one)({}) is not None
 
 
 def _has_table() -> bool:

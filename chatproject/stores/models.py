@@ -25,7 +25,14 @@ class Freeze(models.Model):
     """Since when nothing is written any more: in maintenance, because every process knows; with a copy, because it is
     complete and verified."""
     source = models.CharField(max_length=500, blank=True, default="", db_column="source")
-    """Which store is being copied into this one: host, port and path, without credentials."""
+    """Which store is being copied into this one: host, port and path, without credentials. In maintenance: what this
+    store was called when it was copied to `moved_to`."""
+    moved_to = models.CharField(max_length=500, blank=True, default="", db_column="movedTo")
+    """In maintenance: which store holds a verified copy of this one, and may have been taken into service since."""
+    run = models.CharField(max_length=32, blank=True, default="")
+    """With a copy: which run of `store_copy` may write into it (`chatproject.stores.claims`)."""
+    transactions = models.IntegerField(default=0)
+    """How many that run has made."""
 
     class Meta:
         db_table = "freezes"

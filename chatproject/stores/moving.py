@@ -1,7 +1,9 @@
 """Moves a service to another store in passes: while it runs, then once more in maintenance, then verified.
 
 The target is frozen from the first row on, so that no server can take it for a store in use, and stays so until
-`manage.py maintenance off` takes it into service; that it may do only after a verified pass from a frozen source.
+`manage.py maintenance off` takes it into service; that it may do only after a verified pass from a frozen source. The
+source's freeze then says where its copy is, and is not lifted again unless that copy is given up first
+(`chatproject.stores.maintenance`): whatever happens, one of the two at the most takes writes.
 """
 
 from __future__ import annotations
@@ -10,14 +12,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-from django.utils import timezone
-
 from chatproject.stores import rights
-from chatproject.stores.copying import BATCH, Copy, Written, outstanding
+from chatproject.stores.claims import Claim, claim
+from chatproject.stores.copying import BATCH, Copy, outstanding
+from chatproject.stores.maintenance import GIVE_UP
 from chatproject.stores.models import Freeze, Reason
 from chatproject.stores.places import Store, StoreProblem, open_store
 from chatproject.stores.tables import TABLES, Side
 from chatproject.stores.verification import Verdict, verify
+from chatproject.stores.writing import Written
 
 SOURCE, TARGET = "source", "target"
 
@@ -43,40 +46,71 @@ class Move:
         self.target = open_store(TARGET, to_url, option="--to")
         if self.source.name == self.target.name:
             raise StoreProblem(f"--from and --to are the same store, {self.source.name}: name two")
-        self.frozen = _is_frozen(self.source)
+        self._freeze = _freeze_of(self.source, self.target)
+        self._claim: Claim | None = None
         self.begun = _is_begun(self.target, self.source)
         coarse = "mongodb" in (self.source.vendor, self.target.vendor)
         self.sides = Side(SOURCE, coarse=coarse), Side(TARGET, coarse=coarse)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the source was in maintenance, so that what is copied now stays all there is."""
+        return self._freeze is not None
 
     def counts(self) -> list[tuple[str, int, int]]:
         """Return each table's rows in the source and in the target."""
         return [(table.name, table.count(SOURCE), table.count(TARGET)) for table in TABLES]
 
     def copy(self, show: Show, *, dry_run: bool = False, every_message: bool = False, batch: int = BATCH) -> Written:
-        """Make one pass; a dry run writes nothing."""
+        """Make one pass; a dry run writes nothing. Raises `StoreProblem` when another run takes the target over."""
         if not dry_run:
-            values = {"reason": Reason.COPY, "source": self.source.name, "settled_at": None}
-            Freeze.objects.using(TARGET).update_or_create(id=Freeze.ONLY, defaults=values)
+            self._claim = claim(TARGET, source=self.source.name, begun=self.begun)
         with show("Copying", outstanding(*self.sides)) as shown:
-            pass_ = Copy(*self.sides, dry_run=dry_run, every_message=every_message, batch=batch, progress=shown.advance)
+            pass_ = Copy(
+                *self.sides,
+                dry_run=dry_run,
+                every_message=every_message,
+                batch=batch,
+                progress=shown.advance,
+                hold=self._hold,
+            )
             written = pass_.run()
-        from_url, to_url = self._urls
-        if not dry_run:
-            lines = rights.dump_of(from_url)
-            if not rights.alike(lines, rights.dump_of(to_url)):
-                rights.load_into(to_url, lines)
+        if self._claim and not rights.alike(*self._urls):
+            rights.carry(*self._urls, run=self._claim.run)
         pass_.remove_users()
         return written
 
     def verify(self, show: Show) -> Verdict:
-        """Compare both sides; what is equal while the source is frozen may be taken into service."""
+        """Compare both sides; what is equal while the source stays frozen may be taken into service.
+
+        Raises `StoreProblem` when the source was taken out of maintenance meanwhile, or another run copies.
+        """
         with show("Verifying", sum(table.count(SOURCE) for table in TABLES)) as shown:
             verdict = verify(*self.sides, progress=shown.advance)
-        from_url, to_url = self._urls
-        verdict.rights_differ = not rights.alike(rights.dump_of(from_url), rights.dump_of(to_url))
-        if verdict.good and self.frozen and _is_frozen(self.source):
-            Freeze.objects.using(TARGET).filter(id=Freeze.ONLY).update(settled_at=timezone.now())
+        verdict.rights_differ = not rights.alike(*self._urls)
+        if verdict.good and self._freeze and self._claim:
+            self._mark_source(self._freeze)
+            self._claim.settle()
         return verdict
+
+    def _hold(self) -> None:
+        if self._claim:  # a dry run has none, and writes nothing
+            self._claim.hold()
+
+    def _mark_source(self, freeze: Freeze) -> None:
+        """Say in the source where its copy is, if it still is in the same maintenance: before the copy is settled."""
+        rows = Freeze.objects.using(SOURCE).filter(
+            id=Freeze.ONLY,
+            reason=Reason.MAINTENANCE,
+            began_at=freeze.began_at,
+            settled_at=freeze.settled_at,
+            moved_to__in=("", self.target.name),
+        )
+        if not rows.update(source=self.source.name, moved_to=self.target.name):
+            raise StoreProblem(
+                f"{self.source.name} was taken out of maintenance meanwhile, or copied elsewhere, so this copy may not "
+                "serve -> run: manage.py maintenance on, then this again"
+            )
 
 
 def silent(what: str, total: int) -> AbstractContextManager[Counting]:
@@ -89,11 +123,11 @@ def silent(what: str, total: int) -> AbstractContextManager[Counting]:
     return nullcontext(_Nobody())
 
 
-def _is_frozen(source: Store) -> bool:
-    """Tell whether the source is in maintenance, so that what is copied now stays all there is."""
+def _freeze_of(source: Store, target: Store) -> Freeze | None:
+    """Return the maintenance that the source is in, if it is in one. Raises `StoreProblem` for another copy's."""
     freeze = Freeze.objects.using(source.alias).first()
     if freeze is None:
-        return False
+        return None
     if freeze.reason == Reason.COPY:
         raise StoreProblem(
             f"--from: {source.name} is a copy of {freeze.source} that is not in service -> copy from there"
@@ -102,7 +136,12 @@ def _is_frozen(source: Store) -> bool:
         raise StoreProblem(
             "--from: `maintenance on` has not come to its end, so processes may still write -> run it again"
         )
-    return True
+    if freeze.moved_to not in ("", target.name):
+        raise StoreProblem(
+            f"--from: {source.name} was copied to {freeze.moved_to} and verified, and only one copy may serve -> if it "
+            f"does, copy from there; otherwise give it up: {GIVE_UP.format(freeze.moved_to)}"
+        )
+    return freeze
 
 
 def _is_begun(target: Store, source: Store) -> bool:

@@ -10,15 +10,15 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, Error, connections
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.utils import load_backend
 from django.utils.connection import ConnectionDoesNotExist
 
-from chatproject import databases
+from chatproject import databases, db
 from chatproject.env import ENV
-from realtime.diagnosis.databases import remedy_for
+from realtime.diagnosis.databases import remedy_for, where
 from realtime.diagnosis.findings import first_line, place
 
 APPS = ("accounts", "messaging", "stores")
@@ -28,6 +28,10 @@ CONNECT_SECONDS = 5
 
 class StoreProblem(Exception):
     """Something keeps an operator's command from its work; the message says what, and what to do, in one line."""
+
+
+class StoreUnreachable(StoreProblem):
+    """A store cannot be opened, so that nobody knows what it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +46,25 @@ class Store:
 def open_store(alias: str, url: str, *, option: str) -> Store:
     """Connect to a store and check that its schema is this program's. `option` is how the operator named it.
 
-    An empty URL is the embedded default. Raises `StoreProblem`.
+    An empty URL is the embedded default. Raises `StoreProblem`; it is a `StoreUnreachable` where the store is at fault.
     """
-    try:
-        settings = databases.parse(url, data_dir=ENV.data_dir, sqlite_synchronous=ENV.sqlite_synchronous)
-    except (ImproperlyConfigured, ValueError) as error:
-        raise StoreProblem(f"{option}: {first_line(error).removeprefix('DATABASE_URL: ')}") from None
+    settings = _settings(url, option)
     name = _name(url, settings)
     vendor = _vendor(settings)
     _prepare(alias, settings, vendor)
     store = Store(alias, name, vendor)
     with naming(store, option):
         if vendor == "sqlite" and not Path(settings["NAME"]).exists():
-            raise StoreProblem(f"{option}: there is no file {name}. Correct the path, or make it: {_migrate(option)}")
+            raise StoreUnreachable(
+                f"{option}: there is no file {name}. Correct the path, or make it: {_migrate(option)}"
+            )
         _check_schema(store, option)
     return store
+
+
+def name_of(url: str, *, option: str) -> str:
+    """Return what `open_store` would call a store, without asking it. Raises `StoreProblem`."""
+    return _name(url, _settings(url, option))
 
 
 @contextmanager
@@ -70,7 +78,7 @@ def naming(store: Store, option: str) -> Iterator[None]:
         if not (isinstance(error, (DatabaseError, OSError, ImproperlyConfigured)) or _is_of_driver(error)):
             raise
         remedy = remedy_for(error).replace("DATABASE_URL", option)
-        raise StoreProblem(f"{option}: {store.name}: {first_line(error)} -> {remedy}") from error
+        raise StoreUnreachable(f"{option}: {store.name}: {first_line(error)} -> {remedy}") from error
 
 
 def _is_of_driver(error: Exception) -> bool:
@@ -91,6 +99,21 @@ def in_one_line(option: str, *, comfort: str = "") -> Iterator[None]:
             raise
         remedy = remedy_for(error).replace("DATABASE_URL", option)
         raise CommandError(f"{first_line(error)} -> {remedy}.{comfort}") from None
+
+
+def trouble_with(error: Exception) -> str | None:
+    """Say in one line what is wrong with the configured store; None for an error that is none of its own."""
+    is_mongodbs = type(error).__module__.partition(".")[0] == "pymongo"
+    if not (is_mongodbs or (isinstance(error, Error) and db.is_outage(error))):
+        return None
+    return f"{where()}: {first_line(error)} -> {remedy_for(error)}"
+
+
+def _settings(url: str, option: str) -> dict[str, Any]:
+    try:
+        return databases.parse(url, data_dir=ENV.data_dir, sqlite_synchronous=ENV.sqlite_synchronous)
+    except (ImproperlyConfigured, ValueError) as error:
+        raise StoreProblem(f"{option}: {first_line(error).removeprefix('DATABASE_URL: ')}") from None
 
 
 def _name(url: str, settings: dict[str, Any]) -> str:
@@ -132,7 +155,7 @@ def _check_schema(store: Store, option: str) -> None:
         raise StoreProblem(f"{option}: {store.name} has a newer schema ({newest}) -> run this with the newer Parley")
     if missing := sorted(ours - applied):
         what = f"an older schema, without {'.'.join(missing[0])}" if applied else "no tables yet"
-        raise StoreProblem(f"{option}: {store.name} has {what} -> {_migrate(option)}")
+        raise StoreUnreachable(f"{option}: {store.name} has {what} -> {_migrate(option)}")
 
 
 def _migrate(option: str) -> str:

@@ -10,11 +10,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from bisect import insort
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
-from typing import Any
+from hashlib import sha256
+from itertools import chain, islice
+from typing import IO, Any, Self
 from uuid import UUID
 
 from django.contrib.admin.models import LogEntry
@@ -50,7 +54,7 @@ def dump() -> Iterator[Line]:
 
 def _log() -> Iterator[Line]:
     types = {one.pk: name for name, one in _types().items()}
-    for entry in LogEntry.objects.order_by("action_time", "pk").iterator(chunk_size=BATCH):
+    for entry in LogEntry.objects.order_by("pk").iterator(chunk_size=BATCH):
         yield {
             "kind": "log",
             "at": rfc3339(entry.action_time),
@@ -80,46 +84,73 @@ def _types() -> dict[str, Any]:
     return {f"{one.app_label}.{one.model}": one for one in ContentType.objects.all()}
 
 
-def load(lines: Iterable[Line]) -> int:
-    """Put these in the place of all rights and log entries that are there, in one transaction; return how many."""
+def load(lines: Iterable[Line], *, hold: Callable[[], object]) -> None:
+    """Put these in the place of all rights and log entries that are there; each transaction begins with `hold`.
+
+    A transaction has at most `BATCH` entries of the log, however many there are: MongoDB ends one that takes long. So
+    what is killed halfway has to be loaded again.
+    """
     db.freezing.exempt_process()
-    people: Any = get_user_model()
-    permissions, types, groups = _permissions(), _types(), {}
-    count = 0
+    types = _types()
+    rights, log = _parted(lines)
+    while keys := list(LogEntry.objects.order_by("pk").values_list("pk", flat=True)[:BATCH]):
+        with _transaction(hold):
+            LogEntry.objects.filter(pk__in=keys).delete()
+    with _transaction(hold):
+        _load_rights(rights)
+    for some in _batches(log):
+        with _transaction(hold):
+            LogEntry.objects.bulk_create(_entry(line, types) for line in some)
+
+
+@contextmanager
+def _transaction(hold: Callable[[], object]) -> Iterator[None]:
     with db.atomic():
-        _clear()
-        for line in lines:
-            count += 1
-            if line["kind"] == "log":
-                _load_entry(line, types)
-                continue
-            held = [permissions[name].pk for name in line["permissions"] if name in permissions]
-            if line["kind"] == "group":
-                group = groups[line["name"]] = Group.objects.create(name=line["name"])
-                _link(Group.permissions.through, {"group_id": group.pk}, "permission_id", held)
-            else:
-                person = {"user_id": UUID(line["id"])}
-                _link(people.groups.through, person, "group_id", [groups[name].pk for name in line["groups"]])
-                _link(people.user_permissions.through, person, "permission_id", held)
-    return count
+        hold()
+        yield
+
+
+def _parted(lines: Iterable[Line]) -> tuple[list[Line], Iterator[Line]]:
+    """Return the groups and people, which are few, and what yields the log, which comes after them."""
+    rest = iter(lines)
+    rights: list[Line] = []
+    for line in rest:
+        if line["kind"] == "log":
+            return rights, chain([line], rest)
+        rights.append(line)
+    return rights, rest
+
+
+def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
+    while some := list(islice(lines, BATCH)):
+        yield some
+
+
+def _load_rights(lines: Iterable[Line]) -> None:
+    people: Any = get_user_model()
+    permissions, groups = _permissions(), {}
+    for relation in (people.groups, people.user_permissions):
+        relation.through._default_manager.all().delete()
+    Group.objects.all().delete()
+    for line in lines:
+        held = [permissions[name].pk for name in line["permissions"] if name in permissions]
+        if line["kind"] == "group":
+            group = groups[line["name"]] = Group.objects.create(name=line["name"])
+            _link(Group.permissions.through, {"group_id": group.pk}, "permission_id", held)
+        else:
+            person = {"user_id": UUID(line["id"])}
+            _link(people.groups.through, person, "group_id", [groups[name].pk for name in line["groups"]])
+            _link(people.user_permissions.through, person, "permission_id", held)
 
 
 def _link(through: Any, owner: dict[str, Any], other: str, keys: Iterable[Any]) -> None:
     through._default_manager.bulk_create(through(**owner, **{other: key}) for key in keys)
 
 
-def _clear() -> None:
-    people = get_user_model()
-    LogEntry.objects.all().delete()
-    for relation in (people.groups, people.user_permissions):
-        relation.through._default_manager.all().delete()
-    Group.objects.all().delete()
-
-
-def _load_entry(line: Line, types: dict[str, Any]) -> None:
-    LogEntry.objects.create(
+def _entry(line: Line, types: dict[str, Any]) -> LogEntry:
+    return LogEntry(
         action_time=datetime.fromisoformat(line["at"]),
-        user_id=line["person"],
+        user_id=UUID(line["person"]),
         content_type=types.get(line["type"]),
         object_id=line["object"],
         object_repr=line["name"],
@@ -131,19 +162,28 @@ def _load_entry(line: Line, types: dict[str, Any]) -> None:
 # --- In processes of their own: which keys Django's apps have is settled when a process starts ------------------------
 
 
-def dump_of(url: str) -> list[str]:
-    """Return the lines of a store: groups, then people, then the log. Raises `StoreProblem`."""
-    return _manage(url, "dump").splitlines()
+def alike(url: str, other: str) -> bool:
+    """Tell whether two stores have the same groups, rights and log. Raises `StoreProblem`."""
+    with _Children() as children:
+        outputs = [children.start(one, "dump") for one in (url, other)]
+        digests = [_digest(output) for output in outputs]
+    return digests[0] == digests[1]
 
 
-def alike(lines: Iterable[str], others: Iterable[str]) -> bool:
-    """Tell whether these are the same; entries of one millisecond may come in another order."""
-    return sorted(lines) == sorted(others)
+def _digest(lines: Iterable[bytes]) -> tuple[int, int]:
+    """Return the number of lines, and a sum of their hashes: entries of one millisecond may come in any order."""
+    count, total = 0, 0
+    for line in lines:
+        count += 1
+        total = (total + int.from_bytes(sha256(line).digest())) % 2**256
+    return count, total
 
 
-def load_into(url: str, lines: Iterable[str]) -> None:
-    """Load lines into a store. Raises `StoreProblem`."""
-    _manage(url, "load", text="".join(f"{line}\n" for line in lines))
+def carry(from_url: str, to_url: str, *, run: str) -> None:
+    """Load the one store's into the other, in the name of a run of `store_copy`. Raises `StoreProblem`."""
+    with _Children() as children:
+        lines = children.start(from_url, "dump")
+        children.start(to_url, "load", "--run", run, lines=lines)
 
 
 def as_text(line: Line) -> str:
@@ -151,16 +191,38 @@ def as_text(line: Line) -> str:
     return json.dumps(line, sort_keys=True, ensure_ascii=False)
 
 
-def _manage(url: str, what: str, text: str = "") -> str:
-    done = subprocess.run(  # noqa: S603  our own command
-        [sys.executable, str(BASE_DIR / "manage.py"), "staff_rights", what],
-        env=of_child(DATABASE_URL=url),
-        input=text,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
-        raise StoreProblem(f"The rights of administrators could not be copied: {first_line(Exception(reason))}")
-    return done.stdout
+class _Children:
+    """Runs `staff_rights` for other configurations; all have ended well at the end, or `StoreProblem` is raised."""
+
+    def __enter__(self) -> Self:
+        self._resources = ExitStack()
+        self._running: list[tuple[subprocess.Popen[bytes], IO[bytes]]] = []
+        return self
+
+    def start(self, url: str, *arguments: str, lines: IO[bytes] | None = None) -> IO[bytes]:
+        """Start one, which reads these lines; return those that it writes."""
+        said = self._resources.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        child = subprocess.Popen(  # noqa: S603  our own command
+            [sys.executable, str(BASE_DIR / "manage.py"), "staff_rights", *arguments],
+            env=of_child(DATABASE_URL=url),
+            stdin=lines or subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=said,
+        )
+        self._resources.enter_context(child)
+        self._running.append((child, said))
+        if lines:
+            lines.close()  # it is the child's now: should that end early, whoever writes them is told
+        return child.stdout  # type: ignore[return-value]
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        with self._resources:
+            for child, said in reversed(self._running):
+                if kind is not None:
+                    child.kill()
+                if child.wait() and kind is None:
+                    said.seek(0)
+                    reason = (said.read().decode(errors="replace").strip() or "no reason given").splitlines()[-1]
+                    raise StoreProblem(
+                        f"The rights of administrators could not be copied: {first_line(Exception(reason))}"
+                    )

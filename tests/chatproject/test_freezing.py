@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -84,16 +85,63 @@ def test_a_look_holds_for_a_while(ada: User, monkeypatch: pytest.MonkeyPatch) ->
     assert looks == ["look"]
 
 
-def test_within_a_transaction_nothing_is_asked(ada: User, django_assert_num_queries: Any) -> None:
-    """It began with a look that held; a snapshot would not show what has come since."""
+def test_within_the_lease_a_transaction_costs_no_query(ada: User, django_assert_num_queries: Any) -> None:
+    """Neither its beginning nor what it writes."""
+    freezing.look()
     with db.atomic():
-        freezing.forget()
-        with django_assert_num_queries(0):
-            freezing.check_writable()
+        expected = 0 if db.vendor() == "mongodb" else 1  # the statement itself, which counts in SQL alone
+        with django_assert_num_queries(expected):
+            db.update_each(User, ["status"], [(ada.pk, "away")])
 
 
-def test_a_transaction_that_waited_is_stopped_at_its_next_write(ada: User) -> None:
-    """The timer of a server has seen the freeze while a transaction waited for its turn."""
+def test_a_transaction_that_waited_for_its_begin_looks_again(ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite gives it its turn after up to 20 s: by then the lease has run out, and the store is frozen."""
+    connection: Any = connections[DEFAULT_DB_ALIAS]
+    begin = "start_transaction_mongo" if connection.vendor == "mongodb" else "set_autocommit"
+    go_on = getattr(connection, begin)
+    waited: list[bool] = []
+
+    def wait(*arguments: Any, **options: Any) -> None:
+        if not waited:
+            waited.append(True)
+            freeze()
+            freezing._State.until = 0.0
+        go_on(*arguments, **options)
+
+    monkeypatch.setattr(connection, begin, wait)
+    with pytest.raises(Maintenance), db.atomic():
+        raise AssertionError("It is not to get as far as this.")
+
+    assert waited
+    assert not db.in_transaction()
+
+
+@pytest.mark.skipif(db.vendor() == "sqlite", reason="a transaction has the whole database: nobody freezes it meanwhile")
+def test_a_long_transaction_looks_again_before_it_writes(ada: User) -> None:
+    """Whatever snapshot it reads from: it has no lock yet that anybody could wait for."""
+
+    def write() -> None:
+        with db.atomic():
+            list(User.objects.values_list("pk"))
+            elsewhere(freeze)
+            freezing._State.until = 0.0
+            db.update_each(User, ["status"], [(ada.pk, "away")])
+
+    with pytest.raises(Maintenance):
+        write()
+
+    assert User.objects.get(pk=ada.pk).status == "offline"
+
+
+def elsewhere(action: Callable[[], Any]) -> None:
+    """Do something over a connection of its own, as another process does."""
+    thread = Thread(target=lambda: (action(), connections[DEFAULT_DB_ALIAS].close()))
+    thread.start()
+    thread.join()
+
+
+def test_a_transaction_whose_store_is_frozen_is_stopped_at_its_next_write(ada: User) -> None:
+    """The timer of a server has seen the freeze meanwhile."""
 
     def write() -> None:
         with db.atomic():
@@ -104,6 +152,18 @@ def test_a_transaction_that_waited_is_stopped_at_its_next_write(ada: User) -> No
         write()
 
     assert User.objects.get(pk=ada.pk).status == "offline"
+
+
+@pytest.mark.skipif(db.vendor() == "mongodb", reason="its driver has a pool; how long that may take is waited for")
+def test_a_connection_is_there_before_the_look(ada: User) -> None:
+    """Otherwise a statement that was allowed could wait for one, for longer than the lease holds."""
+    connection: Any = connections[DEFAULT_DB_ALIAS]
+    freezing.look()
+    connection.close()
+
+    freezing.check_writable()
+
+    assert connection.connection is not None
 
 
 def test_other_databases_are_written_by_whoever_freezes(ada: User) -> None:

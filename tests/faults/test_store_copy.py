@@ -146,9 +146,13 @@ async def test_a_service_moves_while_people_write(
     assert {one["retryAfter"] for one in writer.refusals} == {5}
     assert "DIFFER" not in final
     assert "maintenance off" in final
+    assert "copied to" in await manage(old, "maintenance", "status")
 
     new.start()
     assert "takes writes again" in await manage(new, "maintenance", "off")
+    give_up = ("maintenance", "off", "--give-up-copy", own_postgres.url)
+    assert f"run: {' '.join(('manage.py', *give_up[:-1]))}" in await asyncio.to_thread(fails, old, *give_up[:2])
+    assert "was taken into service" in await asyncio.to_thread(fails, old, *give_up)
     writer.start(new)
     await asyncio.sleep(3)
     await writer.stop()

@@ -47,7 +47,7 @@ class Pair:
 
     def copy(self, **options: Any) -> Written:
         """Make a pass."""
-        pass_ = Copy(self.source, self.target, **options)
+        pass_ = Copy(self.source, self.target, hold=lambda: None, **options)
         written = pass_.run()
         pass_.remove_users()
         return written

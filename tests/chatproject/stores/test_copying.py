@@ -13,7 +13,7 @@ from django.contrib.auth import get_user_model
 
 from accounts.models import Session, User
 from chatproject.ids import uuid7
-from chatproject.stores import copying
+from chatproject.stores import copying, writing
 from chatproject.stores.models import Freeze
 from chatproject.stores.tables import CHATS, MESSAGES, TABLES
 from messaging import attachments, services
@@ -123,7 +123,7 @@ def test_an_interrupted_copy_goes_on(pair: Pair, monkeypatch: pytest.MonkeyPatch
     first, *_ = say(ada, long, *(f"{number}" for number in range(20)))
     say(ada, short, "x", "y")
     services.edit_message(chat_id=long, message_id=first.pk, user_id=ada.pk, content="later")
-    write, writes = copying.Copy._write, []
+    write, writes = writing.Writer.write, []
 
     def stopping(self: Any, *arguments: Any) -> None:
         writes.append(arguments)
@@ -131,11 +131,11 @@ def test_an_interrupted_copy_goes_on(pair: Pair, monkeypatch: pytest.MonkeyPatch
             raise Stopped
         write(self, *arguments)
 
-    monkeypatch.setattr(copying.Copy, "_write", stopping)
+    monkeypatch.setattr(writing.Writer, "write", stopping)
     with pytest.raises(Stopped):
         pair.copy(batch=4)
     held = Message.objects.using("target").count()
-    monkeypatch.setattr(copying.Copy, "_write", write)
+    monkeypatch.setattr(writing.Writer, "write", write)
 
     written = pair.copy(batch=4)
 

@@ -6,9 +6,12 @@ import json
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DEFAULT_DB_ALIAS
 
 from chatproject.stores import rights
+from chatproject.stores.claims import Claim
+from chatproject.stores.places import in_one_line
 
 
 class Command(BaseCommand):
@@ -19,10 +22,14 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("what", choices=("dump", "load"))
+        parser.add_argument("--run", help="with load: the run of `store_copy` in whose name it is")
 
-    def handle(self, *args: Any, what: str, **options: Any) -> None:
+    def handle(self, *args: Any, what: str, run: str | None, **options: Any) -> None:
         if what == "load":
-            rights.load(json.loads(line) for line in sys.stdin)
+            if not run:
+                raise CommandError("store_copy loads: run that.")
+            with in_one_line("DATABASE_URL"):
+                rights.load((json.loads(line) for line in sys.stdin), hold=Claim(DEFAULT_DB_ALIAS, run).hold)
             return
         for line in rights.dump():
             self.stdout.write(rights.as_text(line))

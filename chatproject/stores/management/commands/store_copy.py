@@ -9,11 +9,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from chatproject.arguments import positive
 from chatproject.env import ENV
-from chatproject.stores.copying import BATCH, Written
+from chatproject.stores.copying import BATCH
+from chatproject.stores.maintenance import GIVE_UP
 from chatproject.stores.moving import Move
 from chatproject.stores.places import in_one_line
 from chatproject.stores.progress import Progress
 from chatproject.stores.verification import NAMED, Verdict
+from chatproject.stores.writing import Written
 
 DIGEST_SHOWN = 16
 COMFORT = " Nothing is lost: run the same command again, it goes on where it was."
@@ -71,7 +73,7 @@ class Command(BaseCommand):
         shown = self._shown
         self.stdout.write(
             f"{done} {written.total:,} rows in {shown.seconds:.1f} s ({shown.rate:,.0f} rows/s looked at), "
-            f"peak memory {_peak_megabytes():.0f} MB"
+            f"{_peak_memory()}"
         )
         for name, ours, theirs in move.counts():
             self.stdout.write(
@@ -94,7 +96,7 @@ class Command(BaseCommand):
         )
         for problem in [*verdict.wrong_numbers[:NAMED], *verdict.wrong_keys[:NAMED]]:
             self.stdout.write(f"         {problem}")
-        self.stdout.write(f"Verified in {self._shown.seconds:.1f} s, peak memory {_peak_megabytes():.0f} MB")
+        self.stdout.write(f"Verified in {self._shown.seconds:.1f} s, {_peak_memory()}")
         if verdict.good:
             return
         if verdict.wrong_keys:
@@ -118,11 +120,16 @@ class Command(BaseCommand):
         if move.frozen:
             self.stdout.write(
                 "Next: give every process DATABASE_URL of the new store, restart them, look, and run there: manage.py "
-                "maintenance off. The old store stays in maintenance, so that nothing is written to it any more."
+                "maintenance off. The old store stays in maintenance, so that nothing is written to it any more.\n"
+                f"To go on with the old store instead, run there: {GIVE_UP.format(move.target.name)}"
             )
         else:
             self.stdout.write("Next: manage.py maintenance on, then run this again: it copies what has changed since.")
 
 
-def _peak_megabytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _peak_memory() -> str:
+    """Say how much memory this process has taken. Those that carry the rights are others, each as large as any command.
+
+    Nobody is told how much that was: what the system knows of a child begins with what its parent had.
+    """
+    return f"peak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB"
