@@ -113,7 +113,7 @@ def reachable() -> Iterator[Finding]:
 def _written() -> Finding:
     """Try to write. Raises what the database says."""
     if db.freezing.look():
-        remedy = "when that is done: manage.py maintenance off"
+        remedy = "see manage.py maintenance status, and when that is done: manage.py maintenance off"
         return warn(PART, f"{where()} takes no writes: it is in maintenance", remedy)
     if _leaves_a_trace():
         return fail(PART, f"{where()} does not roll transactions back", "run MongoDB as a replica set")
