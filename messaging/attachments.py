@@ -28,6 +28,8 @@ from messaging.selectors import ChatNotFound, chat_for_member
 
 MAXIMUM_BYTES = 25 * 1024 * 1024
 SWEEP_BATCH = 500
+UNDER_WAY = timedelta(hours=1)
+"""A file without a row is left alone for as long, whatever the sweep is told: its row may be about to be committed."""
 
 log = structlog.get_logger("parley.attachments")
 
@@ -240,7 +242,7 @@ def sweep_files(*, older_than: timedelta) -> int:
     do while it takes no writes: it may be a copy that does not know them all yet. Raises `Maintenance`.
     """
     db.freezing.check_writable()
-    before = timezone.now() - older_than
+    before = timezone.now() - max(older_than, UNDER_WAY)
     swept = files.remove_drafts(before=before)
     if not Attachment.objects.exists():
         return swept

@@ -17,7 +17,7 @@ from uuid import UUID
 import pytest
 from django.core.management import call_command
 from django.db import DatabaseError
-from django.db.models.signals import post_save, pre_delete
+from django.db.models.signals import post_save, pre_delete, pre_save
 from django.utils import timezone
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -672,6 +672,18 @@ def test_the_end_of_a_chat_that_meets_an_upload_takes_it_along(ada: Person, grou
 
     assert not Chat.objects.filter(id=group.id).exists()
     assert (all_files(), Attachment.objects.count()) == ([], 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_sweep_of_everything_spares_an_upload_under_way(ada: Person, group: Chat) -> None:
+    """Its file is there before its row is committed."""
+    stored(ada, group)
+
+    with meanwhile(lambda: attachments.sweep_files(older_than=timedelta(0)), at=pre_save, of=Attachment) as sweep:
+        attachment = stored(ada, group)
+        assert sweep.result() == 0
+
+    assert read(attachment) == LONG
 
 
 @pytest.mark.django_db(transaction=True)

@@ -19,7 +19,12 @@ class Command(BaseCommand):
     help = "Removes attachments that were uploaded but never sent, and files that belong to no attachment."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--hours", type=float, default=DEFAULT_HOURS, help="leave what is younger (default: 24)")
+        parser.add_argument(
+            "--hours",
+            type=float,
+            default=DEFAULT_HOURS,
+            help="leave what is younger (default: 24; files of no attachment: 1 at least)",
+        )
 
     def handle(self, *args: Any, hours: float, **options: Any) -> None:
         older_than = timedelta(hours=hours)
