@@ -8,6 +8,7 @@ import sys
 def main() -> None:
     """Hand the command line to Django."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatproject.settings")
+    from django.apps import apps  # noqa: PLC0415
     from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415
     from django.core.management import execute_from_command_line  # noqa: PLC0415
 
@@ -16,6 +17,8 @@ def main() -> None:
     except ImproperlyConfigured as error:
         sys.exit(f"Parley cannot start: {error}")
     except Exception as error:
+        if not apps.ready:  # nothing has been asked of the store yet
+            raise
         from chatproject.errors import DomainError  # noqa: PLC0415  it needs settings
         from chatproject.stores.places import trouble_with  # noqa: PLC0415
 

@@ -63,7 +63,7 @@ def set_picture(*, user_id: UUID, file: IO[bytes], size: int) -> User:
         raise
 
 
-@transactional()
+@transactional(trust_unconfirmed=True)  # or the file of a picture that is in force would be deleted
 def _replace_picture(*, user_id: UUID, url: str) -> User:
     lock(User.objects.filter(pk=user_id))
     user = User.objects.filter(pk=user_id, is_active=True).first()

@@ -120,7 +120,7 @@ def _new_pair(*, user_id: UUID, session_id: UUID) -> tokens.TokenPair:
     )
 
 
-@transactional()
+@transactional(trust_unconfirmed=True)  # the former token is used up, and would count as stolen when it came again
 def _exchange(*, session_id: UUID, expected: bytes | None, replacement: str) -> bool:
     """Compare and set: put the new token's hash where the expected one still is; tell whether it was."""
     now = timezone.now()

@@ -28,7 +28,8 @@ MONGODB_OPTIONS: dict[str, Any] = {
     "w": "majority",
     "journal": True,
     # With too few members alive no majority ever confirms, and the writer would wait for ever. This bounds that wait
-    # alone; `timeoutMS`, which the driver would rather have, would also cut off whoever builds an index or sweeps.
+    # alone; `timeoutMS`, which the driver would rather have, would also cut off whoever builds an index or sweeps. They
+    # too are told when a majority takes longer to follow, and find their work done when they are run again.
     # The write is not undone. Whoever was refused sends it again, and it is found by its `clientId`.
     "wTimeoutMS": PATIENCE_SECONDS * 1000,
     "readConcernLevel": "majority",

@@ -13,6 +13,7 @@ from typing import IO, Any
 from uuid import UUID
 
 import structlog
+from django.db import IntegrityError
 from django.utils import timezone
 
 from chatproject import db
@@ -104,8 +105,10 @@ def store(*, uploader_id: UUID, chat_id: UUID, name: str, media_type: str, file:
     attachment.size = _write_file(attachment, file)
     try:
         _insert_as_member(attachment)
-    except BaseException:
+    except BaseException as error:
         _remove_files([attachment.id])
+        if isinstance(error, IntegrityError):  # the uploader's account went before the commit
+            raise ChatNotFound from None
         raise
     return attachment
 

@@ -14,7 +14,7 @@ MISSED_LIMIT = 200
 """Revs of one chat that are sent again; a client further behind loads the chat anew."""
 CHATS_AT_ONCE = 200
 """Chats that are read with the same queries: SQLite takes some 900 alternatives in one."""
-ROWS_AT_ONCE = 10_000
+ROWS_AT_ONCE = 5_000
 """Their missed revs and members together: what an answer holds in memory while a slow client takes it."""
 MISSED_CHARACTERS = 256 * 1024
 """Content of one chat that is sent again: its frame stays far below what a socket may have unsent."""

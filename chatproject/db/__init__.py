@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
 __all__ = [
+    "Unconfirmed",
     "atomic",
     "delete",
     "discard_broken_connection",
@@ -65,6 +66,13 @@ _TRANSIENT_MONGODB_LABEL = "TransientTransactionError"
 log = structlog.get_logger("parley.db")
 
 
+class Unconfirmed(OperationalError):
+    """A transaction has committed on MongoDB's primary, and no majority has confirmed it in time.
+
+    It stands unless that primary is lost before others have it. Whoever cannot bear that is to ask again.
+    """
+
+
 def vendor() -> str:
     """Return the database in use: `sqlite`, `postgresql` or `mongodb`."""
     return connections[DEFAULT_DB_ALIAS].vendor
@@ -100,10 +108,10 @@ def _mongodb_atomic(using: str) -> Iterator[None]:
     """Open the backend's transaction, and mend its end.
 
     A commit that fails raises the driver's own error there, and leaves a session behind that the thread's next
-    transaction would take for its own.
+    transaction would take for its own. Raises `Unconfirmed`.
     """
     from django_mongodb_backend import transaction as mongodb_transaction  # noqa: PLC0415  with MongoDB alone
-    from pymongo.errors import PyMongoError  # noqa: PLC0415
+    from pymongo.errors import PyMongoError, WTimeoutError  # noqa: PLC0415
 
     try:
         with mongodb_transaction.atomic(using=using):
@@ -114,7 +122,8 @@ def _mongodb_atomic(using: str) -> Iterator[None]:
             connection.session.end_session()
             connection.session = None
             connection.run_on_commit = []
-        raise DatabaseError(str(error)) from error
+        kind = Unconfirmed if isinstance(error, WTimeoutError) else DatabaseError
+        raise kind(str(error)) from error
 
 
 def indexes_parts(*, using: str = DEFAULT_DB_ALIAS) -> bool:
@@ -158,13 +167,18 @@ def fold_log() -> None:
         cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
-def transactional(*, retry_conflicts: bool = False) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def transactional(
+    *, retry_conflicts: bool = False, trust_unconfirmed: bool = False
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Run the function in one transaction, and again from its start when the database asks for that.
 
     With `retry_conflicts` a unique violation counts as such a request too: somebody else stored the same thing first,
     and the second try finds it. Inside another transaction the function joins it, and the outer one is what is
     repeated. It must therefore have no effect outside of the database but through `on_commit`. What has committed is
     never repeated, whatever fails afterwards. There are at most `ATTEMPTS` tries, the last begins within `PATIENCE`.
+
+    With `trust_unconfirmed` a commit that is `Unconfirmed` counts as done, without what waited for the commit: for a
+    change that nobody could repeat who was told that it failed.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
@@ -178,7 +192,12 @@ def transactional(*, retry_conflicts: bool = False) -> Callable[[Callable[P, T]]
                 try:
                     with atomic():
                         on_commit(lambda: committed.append(True))
-                        return function(*args, **kwargs)
+                        result = function(*args, **kwargs)
+                except Unconfirmed:
+                    if not trust_unconfirmed:
+                        raise
+                    log.warning("db.unconfirmed", function=function.__qualname__)
+                    return result
                 except DatabaseError as error:
                     again = is_transient(error) or (retry_conflicts and isinstance(error, IntegrityError))
                     if committed or not again or attempt == ATTEMPTS or time.monotonic() > deadline:
@@ -186,6 +205,8 @@ def transactional(*, retry_conflicts: bool = False) -> Callable[[Callable[P, T]]
                     log.info("db.retry", attempt=attempt, function=function.__qualname__, error=type(error).__name__)
                     pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
                     time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
+                else:
+                    return result
             raise AssertionError("unreachable")
 
         return run
@@ -221,9 +242,9 @@ def is_away(error: BaseException) -> bool:
         return True
     if vendor() != "mongodb":
         return False
-    from pymongo.errors import ConnectionFailure, WTimeoutError  # noqa: PLC0415  with MongoDB alone
+    from pymongo.errors import ConnectionFailure  # noqa: PLC0415  with MongoDB alone
 
-    return isinstance(error.__cause__, (ConnectionFailure, WTimeoutError))
+    return isinstance(error.__cause__, ConnectionFailure)
 
 
 def discard_broken_connection(error: BaseException) -> None:

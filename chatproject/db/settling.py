@@ -15,7 +15,7 @@ Wait = Callable[[float, str], object]
 """Called with seconds to wait and with what is waited for, for people to read."""
 
 AT_ONCE = 0.05
-"""Seconds. SQLite gives a turn that is free in less."""
+"""Seconds. SQLite gives a turn that is free in less, and who waits asks for it every tenth of a second."""
 LIFETIME = "transactionLifetimeLimitSeconds"
 DEFAULT_LIFETIME = 60
 """How long a transaction of MongoDB lives, where the server does not tell."""

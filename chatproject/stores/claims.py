@@ -7,14 +7,17 @@ row. So nothing is left behind by a run that is killed, and one that hangs for a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-from django.db import IntegrityError
+from django.db import DEFAULT_DB_ALIAS, IntegrityError
 from django.db.models import F
 from django.utils import timezone
 
+from chatproject import db
 from chatproject.stores.models import Freeze, Reason
 from chatproject.stores.places import StoreProblem
 
@@ -22,6 +25,18 @@ LOST = (
     "Another store_copy writes into this copy now, or it was given up or taken into service: this run has stopped, and "
     "writes no more -> let the other one end; manage.py maintenance status of both stores says how they are"
 )
+
+
+Hold = Callable[[], object]
+"""What each transaction of a run begins with; it may forbid it."""
+
+
+@contextmanager
+def held(hold: Hold, *, using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
+    """Open a transaction that writes into a target."""
+    with db.atomic(using=using):
+        hold()
+        yield
 
 
 @dataclass(frozen=True, slots=True)

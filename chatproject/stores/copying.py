@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.db.models import Max, QuerySet
 
+from chatproject.stores.claims import Hold
 from chatproject.stores.tables import CHATS, CONTENT_ACCESSES, MESSAGES, TABLES, USERS, Key, Row, Side, Table
 from chatproject.stores.writing import Writer, Written, empty
 
@@ -44,7 +45,7 @@ class Copy:
         every_message: bool = False,
         batch: int = BATCH,
         progress: Callable[[int], object] = lambda rows: None,
-        hold: Callable[[], object],
+        hold: Hold,
     ) -> None:
         """`every_message` compares each message too, for a target that somebody has damaged.
 

@@ -17,6 +17,7 @@ from chatproject.db.freezing import LEASE_SECONDS
 from chatproject.db.settling import Wait
 from chatproject.stores.models import Freeze, Reason
 from chatproject.stores.places import Store, StoreProblem, StoreUnreachable, close_store, name_of, naming, open_store
+from chatproject.stores.tables import filled
 
 SETTLING_SECONDS = LEASE_SECONDS + 1
 """After this no process relies any more on a look from before."""
@@ -105,10 +106,13 @@ def give_up(url: str, *, unreachable: bool = False) -> tuple[Freeze, str]:
 
 
 def _forbid(copy: Store, *, source: str) -> None:
-    """Take the permission to serve from a copy, and from a run of `store_copy` that to write into it."""
+    """Take the permission to serve from a copy, and from a run of `store_copy` that to write into it.
+
+    An empty store has neither, such as a database that was made anew in the place of the copy.
+    """
     with naming(copy, OPTION):
         rows = Freeze.objects.using(copy.alias).filter(id=Freeze.ONLY, reason=Reason.COPY, source=source)
-        if not rows.update(settled_at=None, run=""):
+        if not rows.update(settled_at=None, run="") and filled(copy.alias):
             raise StoreProblem(
                 f"{copy.name} was taken into service, and has what was written since -> leave this store as it is; to "
                 "come back, copy the other way: store_copy from there into an empty database"

@@ -18,7 +18,7 @@ from chatproject.stores.copying import BATCH, Copy, outstanding
 from chatproject.stores.maintenance import GIVE_UP
 from chatproject.stores.models import Freeze, Reason
 from chatproject.stores.places import Store, StoreProblem, open_store
-from chatproject.stores.tables import TABLES, Side
+from chatproject.stores.tables import TABLES, Side, filled
 from chatproject.stores.verification import Verdict, verify
 from chatproject.stores.writing import Written
 
@@ -148,7 +148,7 @@ def _is_begun(target: Store, source: Store) -> bool:
     """Tell whether the target holds an earlier pass of the same copy, rather than nothing."""
     freeze = Freeze.objects.using(target.alias).first()
     if freeze is None or freeze.reason != Reason.COPY:
-        held = [table.name for table in TABLES if table.rows_of(target.alias).exists()]
+        held = filled(target.alias)
         if freeze or held:
             raise StoreProblem(
                 f"--to: {target.name} is not empty ({', '.join(held) or 'in maintenance'}) and no unfinished copy "

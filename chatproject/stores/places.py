@@ -18,12 +18,11 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from chatproject import databases, db
 from chatproject.env import ENV
-from realtime.diagnosis.databases import remedy_for, where
+from realtime.diagnosis.databases import UNKNOWN, remedy_for, where
 from realtime.diagnosis.findings import first_line, place
 
 APPS = ("accounts", "messaging", "stores")
 """The apps of ours that have tables."""
-CONNECT_SECONDS = 5
 
 
 class StoreProblem(Exception):
@@ -51,7 +50,7 @@ def open_store(alias: str, url: str, *, option: str) -> Store:
     settings = _settings(url, option)
     name = _name(url, settings)
     vendor = _vendor(settings)
-    _prepare(alias, settings, vendor)
+    _prepare(alias, settings)
     store = Store(alias, name, vendor)
     with naming(store, option):
         if vendor == "sqlite" and not Path(settings["NAME"]).exists():
@@ -102,11 +101,14 @@ def in_one_line(option: str, *, comfort: str = "") -> Iterator[None]:
 
 
 def trouble_with(error: Exception) -> str | None:
-    """Say in one line what is wrong with the configured store; None for an error that is none of its own."""
-    is_mongodbs = type(error).__module__.partition(".")[0] == "pymongo"
-    if not (is_mongodbs or (isinstance(error, Error) and db.is_outage(error))):
+    """Say in one line what is wrong with the configured store; None for an error that is none of its own.
+
+    What the database says of a statement that is wrong has no remedy but a look at where it comes from.
+    """
+    remedy = remedy_for(error)
+    if not (_is_of_driver(error) or (isinstance(error, Error) and (db.is_outage(error) or remedy != UNKNOWN))):
         return None
-    return f"{where()}: {first_line(error)} -> {remedy_for(error)}"
+    return f"{where()}: {first_line(error)} -> {remedy}"
 
 
 def _settings(url: str, option: str) -> dict[str, Any]:
@@ -124,18 +126,13 @@ def _name(url: str, settings: dict[str, Any]) -> str:
 
 def _vendor(settings: dict[str, Any]) -> str:
     last = settings["ENGINE"].rpartition(".")[2]
-    return str({"sqlite3": "sqlite", "django_mongodb_backend": "mongodb"}.get(last, last))
+    return str({"sqlite3": "sqlite"}.get(last, last))
 
 
-def _prepare(alias: str, settings: dict[str, Any], vendor: str) -> None:
+def _prepare(alias: str, settings: dict[str, Any]) -> None:
     """Make Django know the connection under its alias, in the place of a former one."""
-    options = dict(settings.get("OPTIONS", {}))
-    if vendor == "mongodb":
-        options["serverSelectionTimeoutMS"] = CONNECT_SECONDS * 1000
-    elif vendor == "postgresql":
-        options["connect_timeout"] = CONNECT_SECONDS
     close_store(alias)
-    complete = connections.configure_settings({"default": {}, alias: {**settings, "OPTIONS": options}})[alias]
+    complete = connections.configure_settings({"default": {}, alias: settings})[alias]
     connections[alias] = load_backend(complete["ENGINE"]).DatabaseWrapper(complete, alias)
 
 

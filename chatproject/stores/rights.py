@@ -13,8 +13,8 @@ import sys
 import tempfile
 from bisect import insort
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from datetime import datetime
 from hashlib import sha256
 from itertools import chain, islice
@@ -28,6 +28,7 @@ from django.contrib.contenttypes.models import ContentType
 
 from chatproject import db
 from chatproject.env import BASE_DIR, of_child
+from chatproject.stores.claims import Hold, held
 from chatproject.stores.places import StoreProblem
 from chatproject.times import rfc3339
 from realtime.diagnosis.findings import first_line
@@ -71,7 +72,8 @@ def _linked(through: Any, owner: str, other: str, names: dict[Any, str]) -> defa
     """Return the sorted names of what each owner is linked to; without a join, which MongoDB is slow at."""
     found: defaultdict[Any, list[str]] = defaultdict(list)
     for owner_key, other_key in through._default_manager.values_list(owner, other):
-        insort(found[owner_key], names[other_key])
+        if name := names.get(other_key):  # not one that was made, or on MongoDB deleted, beside this reading
+            insort(found[owner_key], name)
     return found
 
 
@@ -84,7 +86,7 @@ def _types() -> dict[str, Any]:
     return {f"{one.app_label}.{one.model}": one for one in ContentType.objects.all()}
 
 
-def load(lines: Iterable[Line], *, hold: Callable[[], object]) -> None:
+def load(lines: Iterable[Line], *, hold: Hold) -> None:
     """Put these in the place of all rights and log entries that are there; each transaction begins with `hold`.
 
     A transaction has at most `BATCH` entries of the log, however many there are: MongoDB ends one that takes long. So
@@ -94,20 +96,13 @@ def load(lines: Iterable[Line], *, hold: Callable[[], object]) -> None:
     types = _types()
     rights, log = _parted(lines)
     while keys := list(LogEntry.objects.order_by("pk").values_list("pk", flat=True)[:BATCH]):
-        with _transaction(hold):
+        with held(hold):
             LogEntry.objects.filter(pk__in=keys).delete()
-    with _transaction(hold):
+    with held(hold):
         _load_rights(rights)
     for some in _batches(log):
-        with _transaction(hold):
+        with held(hold):
             LogEntry.objects.bulk_create(_entry(line, types) for line in some)
-
-
-@contextmanager
-def _transaction(hold: Callable[[], object]) -> Iterator[None]:
-    with db.atomic():
-        hold()
-        yield
 
 
 def _parted(lines: Iterable[Line]) -> tuple[list[Line], Iterator[Line]]:

@@ -130,6 +130,11 @@ TABLES = (
 BY_MODEL: dict[type[Model], Table] = {table.model: table for table in TABLES}
 
 
+def filled(alias: str) -> list[str]:
+    """Return the names of the tables in which a store has anything."""
+    return [table.name for table in TABLES if table.rows_of(alias).exists()]
+
+
 class Side:
     """One of the two stores as the copy reads it."""
 

@@ -8,13 +8,14 @@ rows are written together with their company.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from django.db import IntegrityError
 
 from chatproject import db
+from chatproject.stores.claims import Hold, held
 from chatproject.stores.tables import CHATS, TABLES, Key, Row, Side, Table
 
 WIDENINGS = 5
@@ -39,20 +40,15 @@ class Written:
 class Writer:
     """Writes into a target; every one of its transactions begins with `hold`, which may forbid it."""
 
-    def __init__(
-        self, source: Side, target: Side, *, batch: int, dry_run: bool = False, hold: Callable[[], object]
-    ) -> None:
+    def __init__(self, source: Side, target: Side, *, batch: int, dry_run: bool = False, hold: Hold) -> None:
         self.source, self.target = source, target
         self.written = Written()
         self.dry_run = dry_run
         self._batch = batch
         self._hold = hold
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with db.atomic(using=self.target.alias):
-            self._hold()
-            yield
+    def _transaction(self) -> AbstractContextManager[None]:
+        return held(self._hold, using=self.target.alias)
 
     # --- What is gone -------------------------------------------------------------------------------------------------
 

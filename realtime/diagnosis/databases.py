@@ -24,6 +24,7 @@ _PRIMARY = (
 _AUTHORITY = "name the authority of its certificate in DATABASE_URL: tlsCAFile= (MongoDB) or sslrootcert= (PostgreSQL)"
 _TLS = "see whether it runs and speaks TLS, and whether DATABASE_URL says the same (tls= for MongoDB)"
 _OPTION = "correct this option in DATABASE_URL"
+UNKNOWN = "see the message of the database"
 
 _SYMPTOMS = (
     (r"too many c|connection slots are reserved", "raise max_connections of the database, or run fewer processes"),
@@ -86,7 +87,7 @@ def remedy_for(error: BaseException) -> str:
     text = said(error).lower()
     return next(
         (remedy for symptom, remedy in _SYMPTOMS if re.search(symptom, text)),
-        "see the message of the database",
+        UNKNOWN,
     )
 
 

@@ -126,13 +126,14 @@ def test_whoever_locks_the_same_row_comes_after() -> None:
     @db.transactional()
     def take(name: str, then: Callable[[], object] = lambda: None) -> None:
         db.lock(User.objects.filter(pk=person.pk), written=False)
+        order.append(f"{name} begins")
         then()
-        db.on_commit(lambda: order.append(name))
+        order.append(f"{name} ends")
 
     other = Meanwhile(lambda: take("second"))
     take("first", then=other)
     other.result()
     other.end()
 
-    assert order == ["first", "second"]
+    assert order == ["first begins", "first ends", "second begins", "second ends"]
     assert User.objects.values().get() == before

@@ -84,3 +84,16 @@ def test_a_store_that_is_away_is_said_in_one_line(daphne: DaphneFactory, tmp_pat
 
     done = run({**server.environment, "DATABASE_URL": f"sqlite:///{text}"}, "migrate", "--traceback")
     assert "Traceback" in done.stderr
+
+
+def test_an_app_that_cannot_be_loaded_is_said_as_it_is(daphne: DaphneFactory, tmp_path: Path) -> None:
+    """Nobody asks the store what is wrong before there are models."""
+    (tmp_path / "broken_settings.py").write_text(
+        "from chatproject.settings import *\nINSTALLED_APPS.append('nowhere')\n"
+    )
+    server = daphne(started=False, PYTHONPATH=str(tmp_path), DJANGO_SETTINGS_MODULE="broken_settings")
+
+    done = run(server.environment, "migrate")
+
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("ModuleNotFoundError: No module named 'nowhere'")

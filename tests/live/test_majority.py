@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 from pymongo import MongoClient
 
 from chatproject.ids import uuid7
@@ -86,3 +88,20 @@ async def test_a_batch_that_is_not_confirmed_is_refused_as_one(wire: MongoWire, 
     assert {answer["error"]["code"] for answer in answers} == {"unavailable"}
     assert "batch.split" not in server.log
     assert "batch.failed" in server.log
+
+
+async def test_an_unconfirmed_refresh_and_picture_count(wire: MongoWire, tmp_path: Path) -> None:
+    """A refused one could not be repeated: its token is used up, and counts as stolen; and its file would be gone."""
+    image = BytesIO()
+    Image.new("RGB", (300, 300), "red").save(image, "PNG")
+    async with two_people(wire, tmp_path) as (server, ada, _), httpx.AsyncClient(base_url=server.url) as client:
+        with no_majority(wire):
+            first = await client.post("/auth/refresh", json={"refreshToken": ada.refresh_token}, timeout=30)
+            file = {"file": ("red.png", image.getvalue(), "image/png")}
+            picture = await client.put("/user/me/picture", files=file, headers=ada.headers, timeout=30)
+        second = await client.post("/auth/refresh", json={"refreshToken": first.json()["refreshToken"]})
+        shown = await client.get(picture.json()["profilePic"], headers=ada.headers)
+
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert (picture.status_code, shown.status_code) == (200, 200)
+    assert server.log.count("db.unconfirmed") == 2

@@ -140,6 +140,18 @@ def test_doctor_tells_what_is_wrong_in_one_line(
     assert "Traceback" not in done.stderr
 
 
+def test_a_user_without_rights_is_told_by_the_first_command(guarded_postgres: Postgres, tmp_path: Path) -> None:
+    """`migrate` fails by what it may not do, which is no outage."""
+    url = f"postgres://low:another@{LOOPBACK}:{guarded_postgres.port}/postgres"
+    server = make_daphne(tmp_path, DATABASE_URL=url)
+
+    done = run(server, "manage.py", "migrate")
+
+    said = (done.stdout + done.stderr).strip()
+    assert (done.returncode, len(said.splitlines())) == (1, 1), said
+    assert "make the user of DATABASE_URL the owner" in said
+
+
 # --- The start --------------------------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from accounts.models import User
 from chatproject import db
 from chatproject.errors import InvalidInput, Unavailable
 from chatproject.ids import uuid7
@@ -672,6 +673,23 @@ def test_the_end_of_a_chat_that_meets_an_upload_takes_it_along(ada: Person, grou
 
     assert not Chat.objects.filter(id=group.id).exists()
     assert (all_files(), Attachment.objects.count()) == ([], 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_upload_of_an_account_that_goes_meanwhile(ada: Person, group: Chat) -> None:
+    """The database refuses the row at the commit, and the file goes; MongoDB refuses nothing."""
+
+    def remove_account(**_: Any) -> None:
+        db.delete(User, [ada.id])
+
+    pre_save.connect(remove_account, sender=Attachment)
+    try:
+        with pytest.raises(ChatNotFound) if db.vendor() != "mongodb" else contextlib.nullcontext():
+            stored(ada, group)
+    finally:
+        pre_save.disconnect(remove_account, sender=Attachment)
+
+    assert len(all_files()) == Attachment.objects.count() == (db.vendor() == "mongodb")
 
 
 @pytest.mark.django_db(transaction=True)

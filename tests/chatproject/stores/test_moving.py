@@ -143,6 +143,16 @@ def test_a_copy_that_serves_is_not_given_up(copied: Pair, off_there: Off) -> Non
     assert Freeze.objects.exists()
 
 
+def test_an_empty_store_in_the_place_of_the_copy_holds_nobody_up(copied: Pair, off_there: Off) -> None:
+    """It was made anew, and serves nothing."""
+    User.objects.using("target").delete()
+    off_there()
+
+    call_command("maintenance", "off", "--give-up-copy", copied.target_url)
+
+    assert not Freeze.objects.exists()
+
+
 def test_a_copy_that_cannot_be_asked_is_given_up_by_a_word_of_its_own(
     copied: Pair, capsys: pytest.CaptureFixture[str]
 ) -> None:
