@@ -205,7 +205,7 @@ async def test_stores_that_come_later_are_used(tmp_path: Path) -> None:
 
     assert first["checks"]["database"] in {"unavailable", "timeout"}
     assert set(first["hints"]) >= {"database", "layer"}
-    assert unmigrated["hints"] == {"migrations": "Run manage.py migrate."}
+    assert unmigrated["hints"]["migrations"] == "Run manage.py migrate."
     assert ada.token
     assert "Traceback" not in server.log
 
