@@ -19,6 +19,7 @@ from uuid import UUID
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
+from chatproject.disks import sync_directory
 from messaging.crypto import OVERHEAD, DecryptionError, seal, unseal
 
 CHUNK = 64 * 1024
@@ -71,8 +72,8 @@ def write(binding: Binding, source: IO[bytes], *, limit: int) -> int:
             target.flush()
             os.fsync(target.fileno())
         draft.replace(path)
-        _sync_directory(path.parent)
-        _sync_directory(path.parent.parent)
+        sync_directory(path.parent)
+        sync_directory(path.parent.parent)
     except BaseException:
         draft.unlink(missing_ok=True)
         path.unlink(missing_ok=True)
@@ -100,15 +101,6 @@ def _read_chunk(source: IO[bytes]) -> bytes:
     while 0 < len(chunk) < CHUNK and (more := source.read(CHUNK - len(chunk))):
         chunk += more
     return chunk
-
-
-def _sync_directory(directory: Path) -> None:
-    """Put the names in a directory on the disk, as `fsync` does with the bytes of a file."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class SealedFile:

@@ -26,6 +26,7 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from chatproject import db
+from chatproject.disks import sync_directory
 from chatproject.stores.places import StoreProblem
 from messaging.attachment_files import DRAFT_SUFFIX
 
@@ -168,15 +169,6 @@ def copy_database(source: Path, target: Path) -> None:
         reading.backup(writing, pages=PAGES_AT_ONCE)
         writing.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
     target.chmod(0o600)
-
-
-def sync_directory(directory: Path) -> None:
-    """Return once what the directory names is on the disk: a file that was synced may still have lost its name."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def attachment_names(connection: sqlite3.Connection) -> Iterator[str]:

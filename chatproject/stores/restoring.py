@@ -14,6 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
+from chatproject.disks import sync_directory
 from chatproject.stores.backups import (
     CHUNK,
     DATABASE,
@@ -23,7 +24,6 @@ from chatproject.stores.backups import (
     DigestReader,
     Manifest,
     database_path,
-    sync_directory,
 )
 from chatproject.stores.places import StoreProblem
 from messaging import keys
