@@ -17,7 +17,8 @@ SENDABLE = frozenset({MessageType.TEXT.value, MessageType.IMAGE.value, MessageTy
 class Draft:
     """What somebody wants to say, and where: `chat_id`, or `receiver_id` alone for the direct chat with that person.
 
-    `origin` names the socket it came from, which gets the ack and so needs no event.
+    `origin` names the socket it came from, which gets the ack and so needs no event. `message_id` is what its message
+    will be called, however often it takes to store it: a message of that id is this very draft's.
     """
 
     sender_id: UUID
@@ -26,6 +27,7 @@ class Draft:
     chat_id: UUID | None = None
     receiver_id: UUID | None = None
     client_id: UUID = field(default_factory=uuid7)
+    message_id: UUID = field(default_factory=uuid7)
     attachment_id: UUID | None = None
     origin: str | None = None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,6 @@ from django.db import IntegrityError
 
 from chatproject import db
 from chatproject.errors import DomainError, Unavailable
-from chatproject.ids import uuid7
 from chatproject.times import rfc3339
 from messaging import keys, rosters
 from messaging.attachments import attachment_body, no_such_upload
@@ -182,16 +181,35 @@ class _Batch:
             client_id__in=[self.drafts[place].client_id for place in places],
         ).select_related("attachment")
         stored = {(row.sender_id, row.client_id): row for row in rows}
+        own = {}
         for place in places:
             draft = self.drafts[place]
             first = stored.get((draft.sender_id, draft.client_id))
             if first is None:
                 continue
-            if first.chat_id == self.chat_ids[place]:
-                marks = ReadMarks(watermarks_of(chat_id=first.chat_id))
-                self.outcomes[place] = Stored(message_document(first, marks), duplicate=True)
-            else:
+            if first.chat_id != self.chat_ids[place]:
                 self.outcomes[place] = ClientIdReused()
+                continue
+            document = message_document(first, ReadMarks(watermarks_of(chat_id=first.chat_id)))
+            is_own = first.id == draft.message_id and place not in self.repeats
+            self.outcomes[place] = Stored(document, duplicate=not is_own)
+            if is_own:
+                own[place] = document
+        if own:
+            self._announce_late(own)
+
+    def _announce_late(self, messages: Mapping[int, MessageDocument]) -> None:
+        """Announce drafts that an earlier try has stored, which was told that its commit had failed."""
+        chats = numbers.read({message.chat_id for message in messages.values()})
+        found = rosters.of_chats((chat_id, chat.roster) for chat_id, chat in chats.items())
+        publish(
+            *(self._received(place, message, found[message.chat_id].members) for place, message in messages.items())
+        )
+
+    def _received(self, place: int, message: MessageDocument, members: tuple[UUID, ...]) -> MessageReceived:
+        return MessageReceived(
+            recipients=members, message_id=message.id, body=message, origin=self.drafts[place].origin
+        )
 
     def _authorise(self) -> None:
         """Refuse the drafts for chats that their sender is not in; a missing chat looks the same."""
@@ -240,11 +258,7 @@ class _Batch:
             message = self._document(draft, chat_id, next_numbers[chat_id], shown)
             next_numbers[chat_id] += 1
             rows.append(self._row(draft, message, moment, nonce))
-            events.append(
-                MessageReceived(
-                    recipients=self.rosters[chat_id].members, message_id=message.id, body=message, origin=draft.origin
-                )
-            )
+            events.append(self._received(place, message, self.rosters[chat_id].members))
             self.outcomes[place] = Stored(message)
         db.insert(Message, rows)
         publish(*events)
@@ -260,7 +274,7 @@ class _Batch:
         is_system = draft.type == MessageType.SYSTEM
         attachment = self.attachments[draft.attachment_id] if draft.attachment_id else None
         return MessageDocument(
-            id=uuid7(),
+            id=draft.message_id,
             chat_id=chat_id,
             sender_id=draft.sender_id,
             receiver_id=self.rosters[chat_id].other_than(draft.sender_id) if is_direct else None,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 from django.test.utils import CaptureQueriesContext
 
 from chatproject.errors import InvalidInput, Unavailable
@@ -20,6 +21,7 @@ from messaging.selectors import ChatNotFound
 from messaging.services import Outcome, Stored, numbers, storing
 from messaging.services.direct import PersonNotFound
 from messaging.services.storing import ClientIdReused
+from tests.chatproject.commits import lose_answer
 from tests.chatproject.races import in_threads
 from tests.messaging.conftest import NOWHERE, Announced, Person, open_direct, open_group, row_of, say
 
@@ -349,6 +351,27 @@ def test_parallel_retries_store_one_message(published: Announced, ada: Person, d
     assert sorted(one.duplicate for one in outcomes) == [False, *[True] * (THREADS - 1)]
     assert Message.objects.count() == Chat.objects.get().counter == 1
     assert len(published.events) == 1
+
+
+def test_a_commit_that_was_done_and_not_confirmed(
+    published: Announced, ada: Person, grace: Person, direct: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The try after it finds the messages, which are new to whoever sent them once, and to everybody else."""
+    drafts = [
+        draft(ada, direct, "one", origin="socket-7"),
+        Draft(sender_id=grace.id, receiver_id=ada.id, content="two"),
+    ]
+    lose_answer(monkeypatch, OperationalError("database is locked"))
+
+    outcomes = services.store([*drafts, drafts[0]])
+
+    assert [one.duplicate for one in outcomes] == [False, False, True]
+    assert [one.message.seq for one in outcomes] == [1, 2, 1]
+    assert Message.objects.count() == Chat.objects.get().counter == 2
+    assert published.told() == [("message:receive", {ada.id, grace.id})] * 2
+    assert [one.data() for one in published.events] == [message_body(one) for one in Message.objects.order_by("seq")]
+    assert [one.origin for one in published.events] == ["socket-7", None]
+    assert services.store([replace(drafts[0], message_id=uuid7())]) == [replace(outcomes[0], duplicate=True)]
 
 
 def test_two_people_who_write_first_at_once_share_one_chat(published: Announced, ada: Person, grace: Person) -> None:

@@ -23,6 +23,7 @@ from realtime import batcher as batcher_module
 from realtime.batcher import Batcher, Result
 from realtime.parcels import Parcel
 from realtime.publisher import publisher_to
+from tests.chatproject.commits import lose_answer
 from tests.realtime.conftest import Person, until
 
 
@@ -196,15 +197,32 @@ async def test_a_database_that_is_away_is_asked_once(bench: Bench, draft_of: Cal
 
 async def test_a_repeat_gets_the_first_message_and_no_event(bench: Bench, draft_of: Callable[..., Draft]) -> None:
     """In the same batch and in a later one."""
-    draft = draft_of("once", client_id=uuid7())
-    bench.submit(draft)
-    bench.submit(draft)
+    client_id = uuid7()
+    bench.submit(draft_of("once", client_id=client_id))
+    bench.submit(draft_of("once", client_id=client_id))
     await bench.batcher.drain()
-    bench.submit(draft)
+    bench.submit(draft_of("once", client_id=client_id))
     await bench.batcher.drain()
 
     assert len(set(bench.acks)) == 1
     assert [kind for kind, _ in bench.told] == ["ack", "event", "ack", "ack"]
+
+
+async def test_a_batch_whose_commit_was_done_and_not_confirmed(
+    bench: Bench, draft_of: Callable[..., Draft], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each draft on its own finds its message, and is acked and announced as if nothing had happened."""
+    bench.submit(draft_of("keeps the thread busy"))
+    await bench.batcher.drain()
+    bench.told.clear()
+    lose_answer(monkeypatch, DatabaseError("no such transaction"))
+    for content in ("one", "two"):
+        bench.submit(draft_of(content))
+    await bench.batcher.drain()
+
+    assert bench.calls[1:] == [["one", "two"], ["one"], ["two"]]
+    assert [kind for kind, _ in bench.told] == ["ack", "event"] * 2
+    assert bench.forwarded[1:] == [list(dict.fromkeys(bench.acks))]
 
 
 async def test_too_many_waiting_drafts_are_refused_at_once(
