@@ -28,6 +28,12 @@ HINTS = {
 }
 """What an operator does about a part that is not there."""
 
+STANDS_ON = {"migrations": ("database",), "keys": ("database", "migrations")}
+"""Parts that are looked up in the database. Where that cannot be done, nothing is known against them."""
+
+SILENT = ("timeout", "unavailable")
+"""The states of parts that could not be asked."""
+
 Probe = Callable[[], Awaitable[None]]
 
 
@@ -130,13 +136,21 @@ def healthz(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
 
 
+def hint(name: str, states: dict[str, str]) -> str:
+    """Return what helps a part that is not there: where it could not be asked, what helps that which it stands on."""
+    below = STANDS_ON.get(name, ())
+    if not below or states[name] not in SILENT:
+        return HINTS[name]
+    return HINTS[next((one for one in below if states[one] not in ("ok", *SILENT)), "database")]
+
+
 async def readyz(request: HttpRequest) -> JsonResponse:
     """Answer 200 when every part that a message passes is there, otherwise 503.
 
     `checks` tells of each part, and `hints` what helps those that are not there.
     """
     states = await readiness.states()
-    hints = {name: HINTS[name] for name, state in states.items() if state != "ok"}
+    hints = {name: hint(name, states) for name, state in states.items() if state != "ok"}
     if not hints:
         return JsonResponse({"status": "ok", "checks": states})
     return JsonResponse({"status": "unavailable", "checks": states, "hints": hints}, status=503)

@@ -135,6 +135,26 @@ async def test_the_answer_holds_for_a_second() -> None:
     assert len(looks) == 1
 
 
+@pytest.mark.parametrize(
+    ("states", "helps"),
+    [
+        ({"database": "timeout", "migrations": "timeout", "keys": "timeout"}, "database"),
+        ({"database": "ok", "migrations": "unavailable", "keys": "unavailable"}, "database"),
+        ({"database": "ok", "migrations": "unapplied migrations", "keys": "unavailable"}, "migrations"),
+        ({"database": "ok", "migrations": "ok", "keys": "timeout"}, "database"),
+        ({"database": "ok", "migrations": "ok", "keys": "a master key in use is not configured"}, "keys"),
+    ],
+)
+def test_master_keys_are_suspected_only_once_they_were_looked_at(states: dict[str, str], helps: str) -> None:
+    """Where the database did not say which are in use, its own hint helps, or that of its schema."""
+    migrations = states["migrations"]
+
+    assert health.hint("keys", states) == health.HINTS[helps]
+    assert (
+        health.hint("migrations", states) == health.HINTS["database" if migrations in health.SILENT else "migrations"]
+    )
+
+
 async def test_what_a_store_says_stays_here() -> None:
     """The answer is public: an error's text, which may hold addresses, is not in it."""
 
