@@ -49,9 +49,11 @@ MONGODB_OPTIONS: dict[str, Any] = {
 }
 """What the driver is told unless the URL says otherwise; TLS and SCRAM come with the URL."""
 
+READ_COMMITTED = 2
+"""`psycopg.IsolationLevel.READ_COMMITTED`; the driver is imported with PostgreSQL alone."""
 
 _MONGODB_SCHEMES = ("mongodb", "mongodb+srv")
-_DJANGO_OPTIONS = {"pool", "isolation_level", "server_side_binding", "assume_role", "prepare_threshold"}
+_DJANGO_OPTIONS = {"pool", "server_side_binding", "assume_role", "prepare_threshold"}
 """What Django and psycopg take beside libpq's own options."""
 
 
@@ -177,7 +179,9 @@ def _postgresql(url: str) -> dict[str, Any]:
     _check_postgresql_options(own)
     # Of two settings the server takes the last: the operator's.
     own["options"] = f"-c synchronous_commit=on {own.get('options', '')}".strip()
-    return {**settings, "OPTIONS": own}
+    # Whatever the role's or the database's default is: a transaction that did not see what has been committed since its
+    # first look would write on in maintenance.
+    return {**settings, "OPTIONS": {**own, "isolation_level": READ_COMMITTED}}
 
 
 def _check_postgresql_options(options: dict[str, Any]) -> None:

@@ -13,11 +13,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
+from django.db.utils import ConnectionHandler
 from pymongo import MongoClient
 from pymongo.client_options import ClientOptions
+from pytest_django import DjangoDbBlocker
 
 from chatproject import databases
 from tests.certificates import make_certificates
+from tests.stores.postgres import postgres
 
 
 def test_without_a_url_there_is_sqlite(tmp_path: Path) -> None:
@@ -94,6 +97,21 @@ def test_what_the_url_asks_of_postgresql_is_kept(tmp_path: Path) -> None:
     assert options["sslmode"] == "require"
     assert int(options["connect_timeout"]) == 9
     assert options["options"] == "-c synchronous_commit=on -c jit=off"
+
+
+def test_transactions_of_postgresql_see_what_others_commit(tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> None:
+    """Whatever the role or the URL says; what is decided by a second look relies on it."""
+    query = "?options=-c%20default_transaction_isolation%3Dserializable"
+    with postgres() as server, django_db_blocker.unblock():
+        connection = ConnectionHandler({"default": databases.parse(server.url + query, data_dir=tmp_path)})["default"]
+        with closing(connection), connection.cursor() as cursor:
+            cursor.execute("SHOW default_transaction_isolation")
+            [default] = cursor.fetchone()
+            connection.set_autocommit(False)
+            cursor.execute("SHOW transaction_isolation")
+            [level] = cursor.fetchone()
+
+    assert (default, level) == ("serializable", "read committed")
 
 
 @pytest.mark.parametrize("url", ["mongodb://db/parley", "postgres://db/parley"])

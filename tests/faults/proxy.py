@@ -12,6 +12,8 @@ from typing import Self
 from tests.live.server import LOOPBACK
 
 CHUNK = 64 * 1024
+TURNS_TO_OPEN = 5
+"""Turns of the loop from a connection's acceptance to `_accept`, and two more."""
 
 
 class Way(Enum):
@@ -62,12 +64,14 @@ class FaultProxy:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.way = Way.REFUSE
-        self._stop_listening()
+        await self.turn(Way.REFUSE)
+        for _ in range(TURNS_TO_OPEN):  # what was accepted just now is a socket that is nobody's yet
+            await asyncio.sleep(0)
         self.cut()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # the transports close their sockets
 
     async def turn(self, way: Way) -> None:
         """Go on in this way."""

@@ -19,11 +19,13 @@ async def sticky_proxy(*servers: Daphne) -> AsyncIterator[str]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.add(asyncio.current_task())  # type: ignore[arg-type]
         number = int(writer.get_extra_info("peername")[0].rpartition(".")[2])
-        answers, requests = await asyncio.open_connection(LOOPBACK, servers[number % len(servers)].port)
+        ends = [writer]
         try:
+            answers, requests = await asyncio.open_connection(LOOPBACK, servers[number % len(servers)].port)
+            ends.append(requests)
             await asyncio.gather(_carry(reader, requests), _carry(answers, writer))
         finally:
-            for end in (writer, requests):
+            for end in ends:
                 end.close()
                 with suppress(OSError):
                     await end.wait_closed()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import DatabaseError
 from django_mongodb_backend import compiler
 from django_mongodb_backend.query import MongoQuery
+from pymongo.errors import BulkWriteError
 
 from chatproject.db.mongodb import stages
 
@@ -28,6 +30,14 @@ class SQLInsertCompiler(compiler.SQLInsertCompiler):
     """Inserts."""
 
     query_class = Query
+
+    def insert(self, docs: list[dict[str, Any]], returning_fields: Any = None) -> list[tuple[Any]]:
+        """Store documents. Raises Django's errors, also where the backend lets the driver's pass: of no majority."""
+        try:
+            inserted: list[tuple[Any]] = super().insert(docs, returning_fields=returning_fields)
+        except BulkWriteError as error:
+            raise DatabaseError(str(error)) from error
+        return inserted
 
 
 class SQLDeleteCompiler(compiler.SQLDeleteCompiler):
