@@ -222,13 +222,13 @@ class Attachment(models.Model):
 
 
 class ContentAccess(models.Model):
-    """The audit record of an administrator who read a message's content."""
+    """The audit record of an administrator who read a message's content. It outlives the message and its chat."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False, db_column="_id")
     administrator = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_column="administratorId"
     )
-    message = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="+", db_column="messageId")
+    message_id = models.UUIDField(null=True, db_index=True, db_column="messageId")
     chat_id = models.UUIDField(db_column="chatId")
     read_at = models.DateTimeField(default=timezone.now, db_column="readAt")
 

@@ -74,14 +74,9 @@ def naming(store: Store, option: str) -> Iterator[None]:
     except StoreProblem:
         raise
     except Exception as error:
-        if not (isinstance(error, (DatabaseError, OSError, ImproperlyConfigured)) or _is_of_driver(error)):
+        if not _is_of_a_store(error):
             raise
-        remedy = remedy_for(error).replace("DATABASE_URL", option)
-        raise StoreUnreachable(f"{option}: {store.name}: {first_line(error)} -> {remedy}") from error
-
-
-def _is_of_driver(error: Exception) -> bool:
-    return type(error).__module__.partition(".")[0] in ("pymongo", "bson", "psycopg", "sqlite3")
+        raise StoreUnreachable(f"{option}: {store.name}: {_with_remedy(error, option)}") from error
 
 
 @contextmanager
@@ -94,21 +89,32 @@ def in_one_line(option: str, *, comfort: str = "") -> Iterator[None]:
     except KeyboardInterrupt:
         raise CommandError(f"Stopped.{comfort}") from None
     except Exception as error:
-        if not (isinstance(error, (DatabaseError, OSError)) or _is_of_driver(error)):
+        if not _is_of_a_store(error):
             raise
-        remedy = remedy_for(error).replace("DATABASE_URL", option)
-        raise CommandError(f"{first_line(error)} -> {remedy}.{comfort}") from None
+        raise CommandError(f"{_with_remedy(error, option)}.{comfort}") from None
 
 
 def trouble_with(error: Exception) -> str | None:
     """Say in one line what is wrong with the configured store; None for an error that is none of its own.
 
-    What the database says of a statement that is wrong has no remedy but a look at where it comes from.
+    What the database says of a statement that is wrong has no remedy but a look at where it comes from, and what is
+    said of a file may be of any file.
     """
-    remedy = remedy_for(error)
-    if not (_is_of_driver(error) or (isinstance(error, Error) and (db.is_outage(error) or remedy != UNKNOWN))):
-        return None
-    return f"{where()}: {first_line(error)} -> {remedy}"
+    known = isinstance(error, Error) and (db.is_outage(error) or remedy_for(error) != UNKNOWN)
+    return f"{where()}: {_with_remedy(error)}" if known or _is_of_driver(error) else None
+
+
+def _is_of_a_store(error: Exception) -> bool:
+    """Tell whether an error comes from the stores, where nothing else is worked with."""
+    return isinstance(error, (DatabaseError, OSError, ImproperlyConfigured)) or _is_of_driver(error)
+
+
+def _is_of_driver(error: Exception) -> bool:
+    return type(error).__module__.partition(".")[0] in ("pymongo", "bson", "psycopg", "sqlite3")
+
+
+def _with_remedy(error: Exception, option: str = "DATABASE_URL") -> str:
+    return f"{first_line(error)} -> {remedy_for(error).replace('DATABASE_URL', option)}"
 
 
 def _settings(url: str, option: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from chatproject import db
 from chatproject.errors import DomainError
 from messaging.fields import Unreadable
-from messaging.models import Chat, ContentAccess, Message
+from messaging.models import ContentAccess, Message
 from messaging.selectors import MessageNotFound
 
 log = structlog.get_logger("parley.audit")
@@ -59,14 +59,9 @@ def read_content(*, administrator_id: UUID, message_id: UUID) -> str:
 
 @db.transactional()
 def _record(administrator_id: UUID, message_id: UUID) -> Message:
-    """Store the record in a transaction of its own, so that no failure to decrypt takes it back.
-
-    Whoever erases the chat waits for it: a record names a message that is there, or none.
-    """
-    chat_ids = Message.objects.filter(pk=message_id).values_list("chat_id", flat=True)
-    db.lock(Chat.objects.filter(id__in=list(chat_ids)), written=False)
+    """Store the record in a transaction of its own, so that no failure to decrypt takes it back."""
     message = Message.objects.filter(pk=message_id).first()
     if message is None:
         raise MessageNotFound
-    ContentAccess.objects.create(administrator_id=administrator_id, message=message, chat_id=message.chat_id)
+    ContentAccess.objects.create(administrator_id=administrator_id, message_id=message_id, chat_id=message.chat_id)
     return message

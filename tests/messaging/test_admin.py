@@ -94,7 +94,7 @@ def press(client: Client, message: Message) -> Any:
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_page_shows_what_is_said(admin: Client, reader: User, message: Message, kind: str) -> None:
     """Neither a list nor a page holds content, a title or the name of a file, nor their ciphertext's query."""
-    ContentAccess.objects.create(administrator=reader, message=message, chat_id=message.chat_id)
+    ContentAccess.objects.create(administrator=reader, message_id=message.pk, chat_id=message.chat_id)
     path = f"/admin/messaging/{kind}/"
     model = {"chat": Chat, "membership": Membership, "message": Message, "attachment": Attachment}.get(
         kind, ContentAccess
@@ -115,7 +115,7 @@ def test_no_page_shows_what_is_said(admin: Client, reader: User, message: Messag
 def test_nothing_is_written_by_hand(admin: Client, administrator: User, message: Message, kind: str) -> None:
     """Rows are neither added, changed nor deleted, not even by a superuser."""
     User.objects.filter(pk=administrator.pk).update(is_superuser=True)
-    ContentAccess.objects.create(administrator=administrator, message=message, chat_id=message.chat_id)
+    ContentAccess.objects.create(administrator=administrator, message_id=message.pk, chat_id=message.chat_id)
     model = {"chat": Chat, "membership": Membership, "message": Message, "attachment": Attachment}.get(
         kind, ContentAccess
     )
@@ -207,7 +207,7 @@ def test_reading_is_recorded_first(admin: Client, reader: User, message: Message
     assert (answer.status_code, SECRET in answer.content.decode()) == (200, True)
     assert "no-store" in answer.headers["Cache-Control"]
     record = ContentAccess.objects.get()
-    assert (record.administrator, record.message, record.chat_id) == (reader, message, message.chat_id)
+    assert (record.administrator, record.message_id, record.chat_id) == (reader, message.pk, message.chat_id)
     [line] = [line for line in lines if line["event"] == "content.read"]
     assert (line["administrator_id"], line["message_id"]) == (str(reader.pk), str(message.pk))
     assert SECRET not in repr(lines)
@@ -253,7 +253,7 @@ def test_altered_content_is_recorded_and_not_shown(admin: Client, reader: User, 
     answer = press(admin, message)
 
     assert "cannot be decrypted" in answer.content.decode()
-    assert ContentAccess.objects.filter(message=message).exists()
+    assert ContentAccess.objects.filter(message_id=message.pk).exists()
 
 
 def test_the_service_checks_for_itself(reader: User, message: Message, ada: Person) -> None:
@@ -275,7 +275,7 @@ def test_the_service_checks_for_itself(reader: User, message: Message, ada: Pers
 
 @pytest.mark.django_db(transaction=True)
 def test_content_that_is_read_while_its_chat_ends(reader: User, ada: Person, group: Chat) -> None:
-    """The record outlives the chat, and names no message that is gone."""
+    """The record outlives the chat, and still says what was read."""
     secret = say(ada, group, SECRET)
 
     def erase() -> None:
@@ -287,7 +287,7 @@ def test_content_that_is_read_while_its_chat_ends(reader: User, ada: Person, gro
         end.result()
 
     assert not Chat.objects.filter(id=group.id).exists()
-    assert ContentAccess.objects.values_list("message_id", "chat_id").get() == (None, group.id)
+    assert ContentAccess.objects.values_list("message_id", "chat_id").get() == (secret.pk, group.id)
 
 
 def test_the_records_are_shown(admin: Client, reader: User, message: Message) -> None:

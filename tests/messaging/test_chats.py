@@ -408,6 +408,17 @@ def test_erasing_a_group_destroys_its_key(
         keys.cipher(group.id)
 
 
+def test_erasing_a_group_loads_no_messages(published: Announced, ada: Person, group: Chat) -> None:
+    """However many there are, they are deleted by one statement that names their chat."""
+    say(ada, group)
+
+    with CaptureQueriesContext(connections["default"]) as queries:
+        services.delete_chat(chat_id=group.id, user_id=ada.id)
+
+    [statement] = [one["sql"] for one in queries.captured_queries if "messages" in one["sql"]]
+    assert statement.startswith(("DELETE FROM", "db.messages.delete_many({'chatId'"))
+
+
 def test_a_failed_erasure_keeps_the_key(ada: Person, group: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is destroyed before the commit."""
     say(ada, group, "precious")
