@@ -26,12 +26,16 @@ OWN_DATABASES = {"own_postgres", "own_mongodb"}
 """Fixtures of a test that has its own database, whichever the suite runs on."""
 
 _running = ExitStack()
-_worker = "PYTEST_XDIST_WORKER" in os.environ
+_name = os.environ.get("TEST_STORE", "sqlite")
+_shares = "PYTEST_XDIST_WORKER" in os.environ and _name != "mongodb"
+"""Whether the store's server is that of the process that started this one. A server of MongoDB's protocol does one
+thing at a time, so each worker has its own.
+"""
 
 
 def _isolate() -> None:
-    """Let nothing of the developer's environment in; a worker has the store of the process that started it."""
-    kept = ("DATABASE_URL",) if _worker else ()
+    """Let nothing of the developer's environment in."""
+    kept = ("DATABASE_URL",) if _shares else ()
     for name in list(os.environ):
         if name.startswith("PARLEY_") or (name in ("DATABASE_URL", "REDIS_URL") and name not in kept):
             del os.environ[name]
@@ -48,9 +52,9 @@ _isolate()
 def pytest_load_initial_conftests() -> Generator[None]:
     """Start the store's server. It stops with this process, however that ends but by SIGKILL."""
     atexit.register(_running.close)
-    if not _worker:
+    if not _shares:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # otherwise it would end without any clearing up
-        url = _running.enter_context(store.started(os.environ.get("TEST_STORE", "sqlite")))
+        url = _running.enter_context(store.started(_name))
         if url:
             os.environ["DATABASE_URL"] = url
     return (yield)
