@@ -126,6 +126,17 @@ def body_of(error: DomainError) -> dict[str, Any]:
     return error_body(error.code, error.message, fields=error.fields, retry_after=error.retry_after)
 
 
+def expected_failure(exception: Exception) -> DomainError | None:
+    """Return what a client is told that has met no bug; an outage is written down in one line."""
+    if isinstance(exception, DomainError):
+        return exception
+    failure = failure_of(exception)
+    if isinstance(failure, InternalError):
+        return None
+    log.error("http.unavailable", error=f"{type(exception).__name__}: {exception}")
+    return failure
+
+
 _DRF_CODES = {
     exceptions.ParseError: ("malformed_json", "The body cannot be read."),
     exceptions.NotAuthenticated: ("not_authenticated", "Sign in first."),
@@ -143,11 +154,8 @@ def exception_handler(exception: Exception, context: Mapping[str, Any]) -> Respo
         exception = exceptions.NotFound()
     elif isinstance(exception, PermissionDenied):
         exception = exceptions.PermissionDenied()
-    elif isinstance(failure := failure_of(exception), Unavailable):
-        log.error("http.unavailable", error=f"{type(exception).__name__}: {exception}")
-        exception = failure
-    if isinstance(exception, DomainError):
-        return _response(body_of(exception), exception.status, retry_after=exception.retry_after)
+    elif failure := expected_failure(exception):
+        return _response(body_of(failure), failure.status, retry_after=failure.retry_after)
     if not isinstance(exception, exceptions.APIException):
         return None
     if isinstance(exception, exceptions.ValidationError):

@@ -15,7 +15,7 @@ from structlog.contextvars import bind_contextvars, clear_contextvars, get_conte
 
 from chatproject.addresses import client_address
 from chatproject.body_limit import EXCEEDED
-from chatproject.errors import DomainError, as_json, json_error
+from chatproject.errors import as_json, expected_failure, json_error
 from chatproject.ids import uuid7
 
 log = structlog.get_logger("parley.http")
@@ -58,7 +58,8 @@ class RequestContextMiddleware:
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
         """Answer for an expected failure of a view that is not DRF's, such as the admin's in maintenance."""
-        return as_json(exception) if isinstance(exception, DomainError) else None
+        failure = expected_failure(exception)
+        return as_json(failure) if failure else None
 
     def _begin(self, request: HttpRequest) -> float:
         clear_contextvars()

@@ -39,10 +39,10 @@ def wire() -> Iterator[MongoWire]:
 
 
 @contextmanager
-def no_majority(wire: MongoWire) -> Iterator[None]:
-    """Let each commit do its work, and then say that no majority has confirmed it."""
+def no_majority(wire: MongoWire, command: str = "commitTransaction") -> Iterator[None]:
+    """Let each such command do its work, and then say that no majority has confirmed it."""
     with MongoClient[dict[str, Any]](wire.url) as client:
-        fail = {"failCommands": ["commitTransaction"], "writeConcernError": NOT_CONFIRMED}
+        fail = {"failCommands": [command], "writeConcernError": NOT_CONFIRMED}
         client.admin.command({"configureFailPoint": "failCommand", "mode": "alwaysOn", "data": fail})
         try:
             yield
@@ -105,3 +105,23 @@ async def test_an_unconfirmed_refresh_and_picture_count(wire: MongoWire, tmp_pat
     assert (first.status_code, second.status_code) == (200, 200)
     assert (picture.status_code, shown.status_code) == (200, 200)
     assert server.log.count("db.unconfirmed") == 2
+
+
+async def test_an_unconfirmed_row_of_the_administration_is_refused(wire: MongoWire, tmp_path: Path) -> None:
+    """Its pages write without a transaction there; they say that the database is away, and log no bug."""
+    with make_daphne(tmp_path, DATABASE_URL=wire.url) as server:
+        server.manage("migrate", "--verbosity", "0")
+        server.environment = {**server.environment, "DJANGO_SUPERUSER_PASSWORD": "correct horse battery"}
+        server.manage("createsuperuser", "--noinput", "--username", "warden", "--email", "warden@example.org")
+        server.start()
+        async with httpx.AsyncClient(base_url=server.url, follow_redirects=True, timeout=30) as client:
+            await client.get("/admin/login/")
+            form = {"username": "warden", "password": "correct horse battery", "next": "/admin/auth/group/add/"}
+            page = await client.post("/admin/login/", data={**form, "csrfmiddlewaretoken": client.cookies["csrftoken"]})
+            group = {"name": "readers", "csrfmiddlewaretoken": client.cookies["csrftoken"]}
+            with no_majority(wire, "insert"):
+                refused = await client.post("/admin/auth/group/add/", data=group)
+
+    assert (page.status_code, page.url.path) == (200, "/admin/auth/group/add/")
+    assert refused.status_code == 503
+    assert "BulkWriteError" not in server.log
