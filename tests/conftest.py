@@ -15,6 +15,7 @@ from pytest_django import DjangoDbBlocker
 from chatproject.db import freezing
 from tests.live.server import Daphne, Redis, make_daphne, make_redis
 from tests.stores import emptying, watching  # noqa: F401  its listener has to be there before the first client
+from tests.stores.elsewhere import look_at  # noqa: F401
 from tests.stores.store import SQLITE_FILE, Store, current
 
 DaphneFactory = Callable[..., Daphne]
