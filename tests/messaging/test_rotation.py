@@ -230,13 +230,15 @@ def test_the_command_exits_with_one(tmp_path: Path, migrated_database: Path) -> 
     """As a process: the shell sees a failure as 1."""
     shutil.copyfile(migrated_database, tmp_path / SQLITE_FILE)
     with closing(sqlite3.connect(tmp_path / SQLITE_FILE)) as database, database:
+        chat_id, now = "019a000000007000800000000000000a", "2026-01-01 00:00:00"
         database.execute(
             'INSERT INTO chats (_id, kind, counter, "lastSeq", activity, roster, "changedAt", "createdAt") '
-            "VALUES ('1', 'group', 0, 0, '1', '1', '2026-01-01', '2026-01-01')"
+            "VALUES (?, 'group', 0, 0, ?, ?, ?, ?)",
+            (chat_id, chat_id, chat_id, now, now),
         )
         database.execute(
             'INSERT INTO chat_keys (_id, "masterKeyId", wrapped, "createdAt") VALUES (?, ?, ?, ?)',
-            ("1", "lost", b"x" * 40, "2026-01-01"),
+            (chat_id, "lost", b"x" * 40, now),
         )
     environment = {"PATH": "/usr/bin:/bin", "PARLEY_ENV": "test", "PARLEY_DATA_DIR": str(tmp_path)}
 
