@@ -11,10 +11,12 @@ import pytest
 import structlog
 from django.db import connections
 from pytest_django import DjangoDbBlocker
+from servestatic.middleware import ServeStaticMiddleware
 
 from chatproject.db import freezing
 from tests.live.server import Daphne, Redis, make_daphne, make_redis
 from tests.stores import emptying, watching  # noqa: F401  its listener has to be there before the first client
+from tests.stores.elsewhere import look_at  # noqa: F401
 from tests.stores.store import SQLITE_FILE, Store, current
 
 DaphneFactory = Callable[..., Daphne]
@@ -51,6 +53,23 @@ def freeze(no_look_at_freezes: None) -> Iterator[Callable[[], None]]:
     freezing.forget()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def static_files_are_found_once() -> Iterator[None]:
+    """Each of Django's test clients makes the middleware anew, which would look for the same files every time."""
+    found: dict[str, Any] = {}
+    find = ServeStaticMiddleware.add_files_from_finders
+
+    def find_once(middleware: ServeStaticMiddleware) -> None:
+        if not found:
+            find(middleware)
+            found.update(middleware.files)
+        middleware.files.update(found)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ServeStaticMiddleware, "add_files_from_finders", find_once)
+        yield
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Make the database once, and only empty it between tests."""
@@ -68,8 +87,10 @@ def _migrated(directory: Path, **environment: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def migrated_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, store: Store) -> Path:
     """An empty, migrated SQLite file to copy, on whichever store the suite runs."""
+    if store.name == "sqlite":
+        return request.getfixturevalue("migrated") / SQLITE_FILE
     return _migrated(tmp_path_factory.mktemp("migrated-sqlite")) / SQLITE_FILE
 
 

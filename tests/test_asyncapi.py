@@ -7,6 +7,7 @@ import json
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -27,7 +28,6 @@ from messaging.models import MessageType, Role
 from realtime import catalogue, frames
 from realtime.commands import COMMANDS
 from realtime.dispatch import SEND
-from realtime.engine import HEARTBEAT
 from realtime.events import StatusChanged, TypingChanged
 from realtime.sockets import CloseCode
 from tests.conftest import DaphneFactory
@@ -355,15 +355,20 @@ class Client:
 
 
 @pytest.mark.live
-async def test_real_frames_fit(daphne: DaphneFactory) -> None:
+async def test_real_frames_fit(daphne: DaphneFactory, tmp_path: Path) -> None:
     """Two people do everything there is over real sockets; every frame fits, and every event and ack was among them."""
-    server = daphne()
+    (tmp_path / "beating_asgi.py").write_text(
+        "from chatproject.asgi import application\nfrom realtime import engine\n\nengine.HEARTBEAT = 2.0\n"
+    )
+    server = daphne(started=False, PYTHONPATH=str(tmp_path))
+    server.command[-1] = "beating_asgi:application"
+    server.start()
     ada, grace = await Client(server, "ada").arrive(), await Client(server, "grace").arrive()
     await _talk(ada, grace)
     await _resync(ada)
     await _fail(ada)
     await _run_a_group(ada, grace)
-    moved = await grace.until(lambda one: one.get("event") == "sync" and "marks" in one["data"], seconds=HEARTBEAT + 10)
+    moved = await grace.until(lambda one: one.get("event") == "sync" and "marks" in one["data"])
 
     renewed = await ada.ask("session:renew", {"accessToken": ada.token})
     assert renewed["data"]["expiresIn"] > 0

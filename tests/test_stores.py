@@ -16,7 +16,13 @@ from tests.stores.mongodb import mongodb
 from tests.stores.store import Store
 from tests.stores.wire import paths
 
-PASSING = "def test_it(db):\n    pass\n"
+TESTS = """
+import pytest
+
+@pytest.mark.parametrize("passes", [False, True])
+def test_it(passes):
+    assert passes
+"""
 LISTED = """
 from tests.stores import differences
 from tests.stores.differences import Difference, Kind
@@ -32,10 +38,10 @@ def environment(store: str) -> dict[str, str]:
     return {name: value for name, value in outer.items() if not name.startswith(("PYTEST_", "SLIPCOVER_"))}
 
 
-def run(directory: Path, test: str, body: str) -> subprocess.CompletedProcess[str]:
-    """Run a suite of one file whose test of a name is listed as a difference."""
-    (directory / "conftest.py").write_text(LISTED.format(test=test))
-    (directory / "test_listed.py").write_text(body)
+def run(directory: Path, listed: str) -> subprocess.CompletedProcess[str]:
+    """Run a suite of a test that fails and one that passes, of which those of a name are listed as differences."""
+    (directory / "conftest.py").write_text(LISTED.format(test=listed))
+    (directory / "test_listed.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", str(ROOT / "pytest.ini")]
     return subprocess.run(
         [*command, "--rootdir", str(directory), str(directory / "test_listed.py")],
@@ -48,24 +54,18 @@ def run(directory: Path, test: str, body: str) -> subprocess.CompletedProcess[st
 
 
 def test_a_listed_test_is_expected_to_fail_and_counted(tmp_path: Path) -> None:
-    """With its kind, below the results."""
-    done = run(tmp_path, "test_it", "def test_it():\n    assert False\n")
-
-    assert done.returncode == 0, done.stdout
-    assert "sqlite; tests that it cannot pass: 1 backend limit" in done.stdout
-
-
-def test_a_listed_test_that_passes_fails_the_run(tmp_path: Path) -> None:
-    """The list would otherwise grow old."""
-    done = run(tmp_path, "test_it", PASSING)
+    """With its kind, below the results. One that passes fails the run: the list would otherwise grow old."""
+    done = run(tmp_path, "test_it")
 
     assert done.returncode == 1
+    assert "1 failed, 1 xfailed" in done.stdout
+    assert "sqlite; tests that it cannot pass: 1 backend limit" in done.stdout
     assert "[XPASS(strict)] backend limit: a reason" in done.stdout
 
 
 def test_an_entry_that_names_no_test_ends_the_run(tmp_path: Path) -> None:
     """By its name."""
-    done = run(tmp_path, "test_other", PASSING)
+    done = run(tmp_path, "test_other")
 
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "lists test_listed.py::test_other, which is no test" in done.stderr

@@ -135,33 +135,36 @@ def test_odd_requests_are_refused(live_server_process: Daphne, path: str) -> Non
 
 
 def test_two_processes_count_together(tmp_path: Path, daphne: Callable[..., Daphne]) -> None:
-    """The twenty-first wrong password of a minute is refused whichever process gets it; without Redis none is."""
+    """The twenty-first attempt of a minute is refused whichever process gets it; without Redis none is.
+
+    A wrong password counts as one, and so does a body without any, which is not hashed: hashing takes its time.
+    """
     with make_redis(tmp_path) as redis:
         redis.start()
         options = {"REDIS_URL": redis.url, "PARLEY_RATE_LIMITS": "on", "PARLEY_TRUSTED_PROXIES": "1"}
         one, other = (daphne(**options) for _ in range(2))
 
-        def sign_in(server: Daphne, address: str) -> httpx.Response:
+        def sign_in(server: Daphne, address: str, **body: str) -> httpx.Response:
             headers = {"X-Forwarded-For": f"6.6.6.6, {address}"}
-            body = {**CREDENTIALS, "username": f"nobody.{address}"}  # an account has a limit of its own
             return httpx.post(f"{server.url}/auth/login", json=body, headers=headers, timeout=60)
 
         def allowed(address: str) -> int:
             """Return how often an address may try, at either process in turn."""
             for number in range(25):
-                answer = sign_in((one, other)[number % 2], address)
+                body = CREDENTIALS if number < 2 else {}
+                answer = sign_in((one, other)[number % 2], address, **body)
                 if answer.status_code == 429:
                     error = answer.json()["error"]
                     assert (error["code"], answer.headers["Retry-After"]) == ("rate_limited", str(error["retryAfter"]))
                     return number
-                assert answer.status_code == 401
+                assert answer.status_code == (401 if body else 400)
             return 25
 
         # A minute may end while an address is being counted, but hardly three times.
         assert any(allowed(f"203.0.113.{number}") == 20 for number in range(3))
 
         redis.kill()
-        assert sign_in(one, "203.0.113.0").status_code == 401
+        assert sign_in(one, "203.0.113.0", **CREDENTIALS).status_code == 401
 
     assert [line for line in lines_of(one) if line["event"] == "limits.unavailable"]
     assert CREDENTIALS["password"] not in one.log + other.log

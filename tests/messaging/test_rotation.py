@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from messaging import keys, rotation
 from messaging.crypto import WrappedKey
 from messaging.models import Chat, ChatKey, Message
 from tests.messaging.seeds import NEW_KEY, OLD_KEY, chat_of, message_in, person, raw
+from tests.stores.store import SQLITE_FILE
 
 pytestmark = pytest.mark.django_db
 
@@ -222,21 +226,30 @@ def test_the_command_refuses_an_impossible_batch_size(size: str) -> None:
         call_command("rotate_master_key", f"--batch-size={size}")
 
 
-def test_the_command_exits_with_one(tmp_path: Path) -> None:
-    """As a process: 0 on an empty installation; the shell sees a failure as 1."""
+def test_the_command_exits_with_one(tmp_path: Path, migrated_database: Path) -> None:
+    """As a process: the shell sees a failure as 1."""
+    shutil.copyfile(migrated_database, tmp_path / SQLITE_FILE)
+    with closing(sqlite3.connect(tmp_path / SQLITE_FILE)) as database, database:
+        chat_id, now = "019a000000007000800000000000000a", "2026-01-01 00:00:00"
+        database.execute(
+            'INSERT INTO chats (_id, kind, counter, "lastSeq", activity, roster, "changedAt", "createdAt") '
+            "VALUES (?, 'group', 0, 0, ?, ?, ?, ?)",
+            (chat_id, chat_id, chat_id, now, now),
+        )
+        database.execute(
+            'INSERT INTO chat_keys (_id, "masterKeyId", wrapped, "createdAt") VALUES (?, ?, ?, ?)',
+            (chat_id, "lost", b"x" * 40, now),
+        )
+    environment = {"PATH": "/usr/bin:/bin", "PARLEY_ENV": "test", "PARLEY_DATA_DIR": str(tmp_path)}
 
-    def manage(*arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {"PATH": "/usr/bin:/bin", "PARLEY_ENV": "test", "PARLEY_DATA_DIR": str(tmp_path)}
-        command = [sys.executable, "manage.py", *arguments]
-        return subprocess.run(command, cwd=BASE_DIR, env=environment, capture_output=True, text=True, check=False)
-
-    assert manage("migrate", "--verbosity", "0").returncode == 0
-    assert manage("rotate_master_key").returncode == 0
-    lost = "from messaging.models import *; c=Chat.objects.create(kind='group'); "
-    lost += "ChatKey.objects.create(chat=c, master_key_id='lost', wrapped=b'x'*40)"
-    assert manage("shell", "-v0", "-c", lost).returncode == 0
-
-    failed = manage("rotate_master_key")
+    failed = subprocess.run(
+        [sys.executable, "manage.py", "rotate_master_key"],
+        cwd=BASE_DIR,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert failed.returncode == 1
     assert "'lost' (1)" in failed.stderr

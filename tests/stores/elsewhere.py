@@ -1,0 +1,45 @@
+"""Lets the checks of `doctor` look at another database from within this process, as if `DATABASE_URL` named it.
+
+The drivers, their options and the servers are real; what a process says of them has tests of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.db.utils import load_backend
+from pymongo import MongoClient
+from pytest_django import DjangoDbBlocker
+
+from chatproject import databases as addresses
+from realtime.diagnosis import Finding, examine
+from realtime.diagnosis import databases as diagnosis
+from realtime.diagnosis.findings import Check
+
+Look = Callable[..., list[Finding]]
+
+
+@pytest.fixture
+def look_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Look:
+    """Return a function that runs checks on the database of a URL: `look_at(url, Check("database", reachable))`."""
+
+    def look(url: str, *checks: Check) -> list[Finding]:
+        default = addresses.parse(url, data_dir=tmp_path)
+        clients: dict[str, MongoClient[Any]] = {}
+        with monkeypatch.context() as there, django_db_blocker.unblock():
+            # Each check runs in a thread of its own, whose connections are new ones.
+            there.setattr(connections, "settings", connections.configure_settings({"default": default}))
+            if addresses.is_mongodb(url):  # that of one process is shared by all of its threads
+                there.setattr(load_backend(default["ENGINE"]).DatabaseWrapper, "_connection_pools", clients)
+            there.setattr(diagnosis, "ENV", replace(diagnosis.ENV, database_url=url))
+            findings = list(examine(checks))
+        for client in clients.values():
+            client.close()
+        return findings
+
+    return look
