@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-from chatproject.stores import rights
+from chatproject.stores import carrying
 from chatproject.stores.claims import Claim, claim
 from chatproject.stores.copying import BATCH, Copy, outstanding
 from chatproject.stores.maintenance import GIVE_UP
@@ -41,7 +41,6 @@ class Move:
 
     def __init__(self, from_url: str, to_url: str) -> None:
         """Open both and look whether the copy may begin, or go on. Raises `StoreProblem`."""
-        self._urls = from_url, to_url
         self.source = open_store(SOURCE, from_url, option="--from")
         self.target = open_store(TARGET, to_url, option="--to")
         if self.source.name == self.target.name:
@@ -75,8 +74,8 @@ class Move:
                 hold=self._hold,
             )
             written = pass_.run()
-        if self._claim and not rights.alike(*self._urls):
-            rights.carry(*self._urls, run=self._claim.run)
+        if self._claim and not carrying.alike(self.source, self.target):
+            carrying.carry(self.source, self.target, run=self._claim.run)
         pass_.remove_users()
         return written
 
@@ -87,7 +86,7 @@ class Move:
         """
         with show("Verifying", sum(table.count(SOURCE) for table in TABLES)) as shown:
             verdict = verify(*self.sides, progress=shown.advance)
-        verdict.rights_differ = not rights.alike(*self._urls)
+        verdict.rights_differ = not carrying.alike(self.source, self.target)
         if verdict.good and self._freeze and self._claim:
             self._mark_source(self._freeze)
             self._claim.settle()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,12 @@ class StoreUnreachable(StoreProblem):
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """An open store: its alias among Django's connections, its name without credentials, and its kind."""
+    """An open store: its alias among Django's connections, its name without credentials, its kind, and its URL."""
 
     alias: str
     name: str
     vendor: str
+    url: str = field(repr=False)
 
 
 def open_store(alias: str, url: str, *, option: str) -> Store:
@@ -51,7 +52,7 @@ def open_store(alias: str, url: str, *, option: str) -> Store:
     name = _name(url, settings)
     vendor = _vendor(settings)
     _prepare(alias, settings)
-    store = Store(alias, name, vendor)
+    store = Store(alias, name, vendor, url)
     with naming(store, option):
         if vendor == "sqlite" and not Path(settings["NAME"]).exists():
             raise StoreUnreachable(

@@ -38,12 +38,12 @@ async def test_redis_loses_its_data(daphne: DaphneFactory, own_redis: Redis) -> 
     """FLUSHALL again and again, and a restart, while people write."""
     async with fleet(daphne, own_redis) as servers, Cast(servers) as cast:
         await cast.arrive(people=PEOPLE, chats=1)
-        writers = [cast.add(Writer, person, every=0.02) for person in range(PEOPLE)]
+        writers = [cast.add(Writer, person, every=0.05) for person in range(PEOPLE)]
         for person in range(PEOPLE):
             cast.add(Reader, person)
         await cast.start()
         for writer in writers:
-            writer.write(250, *cast.chat_ids)
+            writer.write(100, *cast.chat_ids)
 
         for _ in range(5):
             await asyncio.sleep(0.5)
@@ -55,7 +55,7 @@ async def test_redis_loses_its_data(daphne: DaphneFactory, own_redis: Redis) -> 
         await cast.acked(seconds=30)
 
         await cast.conclude("Redis loses its data")
-        assert cast.ledger.tries.total() == PEOPLE * 250, "somebody had to send twice"
+        assert cast.ledger.tries.total() == PEOPLE * 100, "somebody had to send twice"
 
 
 async def test_the_clock_jumps_by_an_hour(daphne: DaphneFactory, shim: Shim, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ async def test_the_clock_jumps_by_an_hour(daphne: DaphneFactory, shim: Shim, tmp
         async with fleet(daphne, server, **shim.environment) as servers, Cast(servers) as cast:
             await cast.arrive(people=PEOPLE, chats=2)
             for person in range(PEOPLE):
-                cast.add(Writer, person, every=0.02, may_expire=True).write(700, *cast.chat_ids)
+                cast.add(Writer, person, every=0.05, may_expire=True).write(280, *cast.chat_ids)
                 cast.add(Reader, person, may_expire=True)
             cast.add(RestWriter, 0, may_expire=True).write(50, *cast.chat_ids)
             await cast.start()
@@ -90,12 +90,12 @@ async def test_the_disk_is_full(daphne: DaphneFactory, own_redis: Redis, shim: S
             cast.add(Reader, person)
         await cast.start()
         for writer in writers:
-            writer.write(100, *cast.chat_ids)
+            writer.write(50, *cast.chat_ids)
         await cast.acked(seconds=30)
 
         shim.fill_disk(full=True)
         for writer in (*writers, over_rest):
-            writer.write(100, *cast.chat_ids)
+            writer.write(50, *cast.chat_ids)
         counts = cast.ledger.counts
         await until(
             lambda: counts["sends told unavailable"] and counts["REST said 503 unavailable"],
@@ -110,7 +110,7 @@ async def test_the_disk_is_full(daphne: DaphneFactory, own_redis: Redis, shim: S
         await cast.acked(seconds=30)
 
         await cast.conclude("The disk is full")
-        assert cast.ledger.acked_sends == PEOPLE * 200 + 100
+        assert cast.ledger.acked_sends == PEOPLE * 100 + 50
         assert cast.ledger.counts["connections opened"] == 2 * PEOPLE, "a socket was closed"
 
 

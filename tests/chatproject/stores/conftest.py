@@ -5,11 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 
 from accounts import sessions
@@ -71,6 +75,28 @@ def pair(transactional_db: None, tmp_path: Path, migrated_database: Path, settin
     yield Pair(source_url, target_url, path, Side("source", coarse=coarse), Side("target", coarse=coarse))
     close_store("source")
     close_store("target")
+
+
+@pytest.fixture
+def administrator(transactional_db: None) -> User:
+    """An administrator with a group, a right of her own and three entries in the log."""
+    ada = person("ada")
+    permission = Permission.objects.get(codename="read_content")
+    group = Group.objects.create(name="readers")
+    group.permissions.add(permission)
+    ada.groups.add(group)
+    ada.user_permissions.add(permission)
+    for number in range(3):
+        LogEntry.objects.create(
+            action_time=datetime(2026, 1, 2, tzinfo=UTC) + timedelta(seconds=number),
+            user=ada,
+            content_type=ContentType.objects.get_for_model(User),
+            object_id=str(ada.pk),
+            object_repr="ada",
+            action_flag=CHANGE,
+            change_message=f"change {number}",
+        )
+    return ada
 
 
 def person(name: str) -> User:

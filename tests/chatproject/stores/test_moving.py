@@ -12,6 +12,7 @@ from django.utils import timezone
 from accounts.models import User
 from chatproject.stores import maintenance
 from chatproject.stores.claims import LOST
+from chatproject.stores.management.commands.maintenance import _described
 from chatproject.stores.models import Freeze, Reason
 from chatproject.stores.moving import Counting, Move, silent
 from chatproject.stores.places import StoreProblem
@@ -69,6 +70,7 @@ def test_what_is_verified_while_people_write_may_not_serve(pair: Pair, off_there
 
     assert verdict.good
     assert not may_serve()
+    assert "unfinished; takes no writes" in _described(Freeze.objects.using("target").get())
     with pytest.raises(StoreProblem, match="unfinished copy"):
         off_there()
     assert not Freeze.objects.exists()
@@ -102,10 +104,14 @@ def test_a_source_that_was_in_use_meanwhile_unlocks_nothing(pair: Pair) -> None:
     assert not Freeze.objects.get().moved_to
 
 
-def test_a_source_with_a_verified_copy_stays_frozen(copied: Pair, off_there: Off) -> None:
+def test_a_source_with_a_verified_copy_stays_frozen(
+    copied: Pair, off_there: Off, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Before the switch and after it; the line says where the copy is and what to run."""
     expected = rf"copied to {copied.target_path}, .* run: manage.py maintenance off --give-up-copy <the URL of "
 
+    call_command("maintenance", "status")
+    assert f"copied to {copied.target_path} and verified" in capsys.readouterr().out
     for off in (lambda: None, off_there):
         off()
         with pytest.raises(CommandError, match=expected):
@@ -139,6 +145,8 @@ def test_a_copy_that_serves_is_not_given_up(copied: Pair, off_there: Off) -> Non
             there.save(using="target")
         with pytest.raises(CommandError, match="was taken into service, and has what was written since"):
             call_command("maintenance", "off", "--give-up-copy", copied.target_url)
+        with pytest.raises(StoreProblem, match=r"is not empty .* and no unfinished copy"):
+            Move(copied.source_url, copied.target_url)
 
     assert Freeze.objects.exists()
 

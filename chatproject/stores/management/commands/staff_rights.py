@@ -1,4 +1,4 @@
-"""`manage.py staff_rights dump|load`: the part of `store_copy` that runs in the configuration of the one store."""
+"""`manage.py staff_rights dump|load`: the part of `store_copy` that runs where a store has keys of the other kind."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DEFAULT_DB_ALIAS
 
+from chatproject.db import freezing
 from chatproject.stores import rights
 from chatproject.stores.claims import Claim
 from chatproject.stores.places import in_one_line
@@ -28,6 +29,7 @@ class Command(BaseCommand):
         if what == "load":
             if not run:
                 raise CommandError("store_copy loads: run that.")
+            freezing.exempt_process()
             with in_one_line("DATABASE_URL"):
                 rights.load((json.loads(line) for line in sys.stdin), hold=Claim(DEFAULT_DB_ALIAS, run).hold)
             return

@@ -128,7 +128,7 @@ class Command(BaseCommand):
 
 
 def _peak_memory() -> str:
-    """Say how much memory this process has taken. Those that carry the rights are others, each as large as any command.
+    """Say how much memory this process has taken. One for a store with other keys is as large as any command.
 
     Nobody is told how much that was: what the system knows of a child begins with what its parent had.
     """
