@@ -144,12 +144,15 @@ async def test_a_redis_that_is_restarted(people: tuple[Talker, Talker], redis: R
     assert (await on_bob.call("ping", {}))["data"] == {}
     redis.start()
 
-    await on_bob.event("sync", chatId=missed["chatId"], patience=12)
+    for talker in people:
+        await talker.event("sync", chatId=missed["chatId"], patience=12)
     answer = await on_bob.call("sync", {"cursors": {missed["chatId"]: missed["rev"] - 1}})
     assert "data" in answer
     assert (await on_bob.event("sync", hasMore=False))["messages"][0]["content"] == "into the void"
     await on_ada.say("again", receiverId=on_bob.account.id)
     await on_bob.event("message:receive", content="again", patience=5)
+    await on_bob.say("and back", receiverId=on_ada.account.id)
+    await on_ada.event("message:receive", content="and back", patience=5)
 
 
 async def test_signing_out_on_another_server(servers: tuple[Daphne, Daphne]) -> None:
