@@ -13,7 +13,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from tests.faults.devices import RESTARTING, Tokens, until
 from tests.faults.ledger import Ledger
@@ -23,12 +22,7 @@ from tests.live.clients import Account, Talker, register
 from tests.live.socketio_people import TRANSPORTS, People
 from tests.live.topology import Topology, make_topology
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.slow,
-    pytest.mark.timeout(240),
-    pytest.mark.asyncio(loop_scope="module"),
-]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(240)]
 
 MIB = 1024 * 1024
 SOMEBODY_ELSE = "203.0.113.7"
@@ -63,7 +57,7 @@ def chat_id(topology: Topology, ada: Account, bob: Account) -> str:
         return str(client.post("/chat", json={"participantIds": [bob.id]}).json()["id"])
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest.fixture
 async def http(topology: Topology, ada: Account) -> AsyncIterator[httpx.AsyncClient]:
     """Ada's REST client."""
     async with httpx.AsyncClient(base_url=topology.url, headers=ada.headers, timeout=30) as client:
@@ -87,6 +81,7 @@ async def test_sockets_are_spread_and_messages_cross(topology: Topology, ada: Ac
     assert all(opened), opened
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @TRANSPORTS
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"])
 async def test_socketio_stays_with_its_daphne(
