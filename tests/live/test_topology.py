@@ -203,8 +203,9 @@ async def serves_again(name: str) -> None:
     await asyncio.sleep(2)  # `fail_duration` in deploy/Caddyfile
 
 
-async def test_a_rolling_restart(topology: Topology, ada: Account, bob: Account) -> None:
+async def test_a_rolling_restart(topology: Topology) -> None:
     """Both Daphnes end and come back, one after the other, while people write: nothing that was acked is lost."""
+    ada, bob = [await register(topology, name) for name in ("ada", "bob")]  # type: ignore[arg-type]
     ledger = Ledger()
     async with httpx.AsyncClient(base_url=topology.url, headers=ada.headers) as client:
         answer = await client.post("/chat", json={"title": "Rolling", "participantIds": [bob.id]})
