@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
-from tests.conftest import DaphneFactory
 from tests.live.server import Daphne
 
 pytestmark = pytest.mark.browser
@@ -18,6 +18,8 @@ CHROMIUM = "/usr/bin/chromium"
 PASSWORD = "quiet purple harbour"
 PATIENCE_MS = 15_000
 WEB_CLIENT = Path(__file__).parents[2] / "web" / "dist" / "index.html"
+
+_numbers = count(1)
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +32,11 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture
-def server(daphne: DaphneFactory) -> Daphne:
+@pytest.fixture(scope="module")
+def server(live_server_process: Daphne) -> Daphne:
     """A server that serves the built client."""
     assert WEB_CLIENT.exists(), "build the web client first: make web"
-    return daphne()
+    return live_server_process
 
 
 class Person:
@@ -92,19 +94,19 @@ class Person:
 
 @pytest.fixture
 def ada(browser: Browser, server: Daphne) -> Iterator[Person]:
-    """Ada, registered."""
+    """An Ada, registered."""
     yield from registered(browser, server, "ada")
 
 
 @pytest.fixture
 def bob(browser: Browser, server: Daphne) -> Iterator[Person]:
-    """Bob, registered."""
+    """A Bob, registered."""
     yield from registered(browser, server, "bob")
 
 
 def registered(browser: Browser, server: Daphne, name: str) -> Iterator[Person]:
-    """Bring a person in, and see at the end that their page had nothing to complain about."""
-    person = Person(browser, server, name)
+    """Bring a new person in, and see at the end that their page had nothing to complain about."""
+    person = Person(browser, server, f"{name}{next(_numbers)}")
     person.register()
     yield person
     person.context.close()
@@ -113,7 +115,7 @@ def registered(browser: Browser, server: Daphne, name: str) -> Iterator[Person]:
 
 def test_two_people_talk(ada: Person, bob: Person) -> None:
     """Messages go both ways, with typing, unread counts, presence and read marks."""
-    ada.open_chat_with("bob")
+    ada.open_chat_with(bob.name)
     ada.say("Tea at four? ☕")
 
     unread = bob.page.get_by_role("list", name="Chats").get_by_text("1 unread")
@@ -126,10 +128,10 @@ def test_two_people_talk(ada: Person, bob: Person) -> None:
     expect(ada.page.get_by_role("log").get_by_role("img", name="read")).to_be_visible(timeout=PATIENCE_MS)
 
     bob.composer.press_sequentially("Yes", delay=20)
-    expect(ada.page.get_by_text("bob is typing…")).to_be_visible(timeout=PATIENCE_MS)
+    expect(ada.page.get_by_text(f"{bob.name} is typing…")).to_be_visible(timeout=PATIENCE_MS)
     bob.composer.press("Enter")
     ada.sees("Yes")
-    expect(ada.page.get_by_text("bob is typing…")).to_have_count(0)
+    expect(ada.page.get_by_text(f"{bob.name} is typing…")).to_have_count(0)
     expect(ada.page.locator(".chat-title")).to_contain_text("online")
 
     bob.context.close()
@@ -138,7 +140,7 @@ def test_two_people_talk(ada: Person, bob: Person) -> None:
 
 def test_edit_delete_and_reload(ada: Person, bob: Person) -> None:
     """An edited and a deleted message look the same to both, also after a reload."""
-    ada.open_chat_with("bob")
+    ada.open_chat_with(bob.name)
     ada.say("Tea at fuor?")
     ada.sees("Tea at fuor?")
     ada.say("never mind")
@@ -165,7 +167,7 @@ def test_edit_delete_and_reload(ada: Person, bob: Person) -> None:
 
 def test_a_restart_of_the_server_loses_nothing(server: Daphne, ada: Person, bob: Person) -> None:
     """What is written while the server is away is sent when it is back, once, without anybody's doing."""
-    ada.open_chat_with("bob")
+    ada.open_chat_with(bob.name)
     ada.say("before")
     bob.open_first_chat()
     bob.sees("before")
@@ -183,13 +185,13 @@ def test_a_restart_of_the_server_loses_nothing(server: Daphne, ada: Person, bob:
 
 def test_history_loads_as_one_scrolls_up(ada: Person, bob: Person) -> None:
     """A long history comes page by page, and the view stays where it was."""
-    ada.open_chat_with("bob")
-    for number in range(1, 76):
+    ada.open_chat_with(bob.name)
+    for number in range(1, 61):
         ada.say(f"message {number}")
-    ada.sees("message 75")
+    ada.sees("message 60")
     expect(ada.page.get_by_text("sending…")).to_have_count(0, timeout=PATIENCE_MS)
     bob.open_first_chat()
-    bob.sees("message 75")
+    bob.sees("message 60")
     expect(bob.page.get_by_text("message 1", exact=True)).to_have_count(0)
 
     log = bob.page.get_by_role("log")
@@ -204,8 +206,9 @@ def test_a_picture_and_a_group(ada: Person, bob: Person, tmp_path: Path) -> None
     bob.page.screenshot(path=picture)
     ada.page.get_by_role("button", name="New group").click()
     ada.page.get_by_label("Group name").fill("Tea round")
-    ada.page.get_by_label("Add people").fill("bob")
-    ada.page.get_by_role("dialog").get_by_role("list", name="People found").get_by_role("button", name="bob").click()
+    ada.page.get_by_label("Add people").fill(bob.name)
+    found = ada.page.get_by_role("dialog").get_by_role("list", name="People found")
+    found.get_by_role("button", name=bob.name).click()
     ada.page.get_by_role("button", name="Create group").click()
     bob.page.get_by_role("list", name="Chats").get_by_text("Tea round").click()
 
@@ -214,14 +217,14 @@ def test_a_picture_and_a_group(ada: Person, bob: Person, tmp_path: Path) -> None
     shown = bob.page.get_by_role("log").get_by_role("img", name="tea.png")
     expect(shown).to_be_visible(timeout=PATIENCE_MS)
     assert shown.evaluate("image => image.naturalWidth") > 0
-    bob.sees("ada created the group")
+    bob.sees(f"{ada.name} created the group")
 
 
 def test_the_keyboard_is_enough(ada: Person, bob: Person) -> None:
     """Somebody without a mouse finds a person, writes and closes a dialog."""
     ada.page.get_by_label("Find a person").focus()
-    ada.page.keyboard.type("bob")
-    expect(ada.page.get_by_role("list", name="People found").get_by_role("button", name="bob")).to_be_visible()
+    ada.page.keyboard.type(bob.name)
+    expect(ada.page.get_by_role("list", name="People found").get_by_role("button", name=bob.name)).to_be_visible()
     ada.page.keyboard.press("Tab")
     ada.page.keyboard.press("Enter")
     expect(ada.composer).to_be_focused()

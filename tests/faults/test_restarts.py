@@ -24,7 +24,7 @@ from tests.stores.postgres import Postgres
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(300)]
 
 PEOPLE = 6
-SENDS = 1_500
+SENDS = 900
 EXIT_SECONDS = 10
 
 
@@ -41,7 +41,7 @@ async def test_a_rolling_restart_under_load(daphne: DaphneFactory, own_redis: Re
     async with fleet(daphne, own_redis) as servers, Cast(servers) as cast:
         await cast.arrive(people=PEOPLE, chats=1)
         for person in range(PEOPLE):
-            cast.add(Writer, person, every=0.04).write(SENDS // PEOPLE, *cast.chat_ids)
+            cast.add(Writer, person, every=0.06).write(SENDS // PEOPLE, *cast.chat_ids)
             cast.add(Reader, person)
         cast.add(RestWriter, 0).write(50, *cast.chat_ids)
         await cast.start()

@@ -30,6 +30,7 @@ class People:
     def __init__(self) -> None:
         self.process: Any = None
         self._clients: dict[str, SocketIoClient] = {}
+        self._names = count()
         self._reader: Any = None
 
     async def __aenter__(self) -> Self:
@@ -55,10 +56,16 @@ class People:
         """
         token = account.token if account else token
         auth = {} if token is None else {"auth": {"token": token}}
-        client = SocketIoClient(self, str(len(self._clients)), account)
+        client = SocketIoClient(self, str(next(self._names)), account)
         self._clients[client.name] = client
         client.do("connect", url=options.pop("url", server.url), options={**auth, **options})
         return client
+
+    def leave(self) -> None:
+        """Let every client hang up, for good; what they hear of it is nobody's business."""
+        for client in self._clients.values():
+            client.do("disconnect")
+        self._clients.clear()
 
     def tell(self, **deed: Any) -> None:
         """Give the process something to do."""
@@ -67,7 +74,8 @@ class People:
     async def _read(self) -> None:
         async for line in self.process.stdout:
             happening = json.loads(line)
-            self._clients[happening.pop("who")].heard(happening)
+            if client := self._clients.get(happening.pop("who")):
+                client.heard(happening)
 
 
 class SocketIoClient:

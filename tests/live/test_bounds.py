@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
 
+import httpx
 import pytest
 import websockets
 
@@ -33,10 +34,16 @@ GROWTH_KIB = 40 * KIB
 """What the server may grow by during an attack that would otherwise cost hundreds of megabytes."""
 
 
+@pytest.fixture(scope="module")
+def accounts(live_server_process: Daphne) -> tuple[Account, Account]:
+    """Ada and Bob."""
+    return asyncio.run(register(live_server_process, "ada")), asyncio.run(register(live_server_process, "bob"))
+
+
 @pytest.fixture
-async def pair(live_server_process: Daphne) -> AsyncIterator[tuple[Talker, Talker]]:
+async def pair(live_server_process: Daphne, accounts: tuple[Account, Account]) -> AsyncIterator[tuple[Talker, Talker]]:
     """Sockets of two people who write to each other."""
-    ada, bob = await register(live_server_process, "ada"), await register(live_server_process, "bob")
+    ada, bob = accounts
     async with Talker(live_server_process, ada) as on_ada, Talker(live_server_process, bob) as on_bob:
         await on_ada.say("warming up", receiverId=bob.id)
         await on_bob.event("message:receive")
@@ -150,19 +157,20 @@ async def test_a_frame_beyond_the_protocols_limit(live_server_process: Daphne, p
     assert (await on_ada.call("ping", {}))["data"] == {}
 
 
-async def test_a_resync_larger_than_the_buffers(live_server_process: Daphne) -> None:
+async def test_a_resync_larger_than_the_buffers(live_server_process: Daphne, accounts: tuple[Account, Account]) -> None:
     """Megabytes of missed messages reach a client that reads slowly but reads."""
-    server, absent = live_server_process, await register(live_server_process, "absent")
-
-    async def leave_messages(friend: Account) -> str:
-        """Write to the one who is not there, and return the chat."""
-        async with Talker(server, friend) as on_friend:
-            for _ in range(15):
-                message = await on_friend.say("x" * 15_000, receiverId=absent.id)
-        return str(message["chatId"])
-
-    friends = [await register(server, "friend") for _ in range(10)]
-    cursors = dict.fromkeys(await asyncio.gather(*map(leave_messages, friends)), 0)
+    server, (friend, _) = live_server_process, accounts
+    absent = await register(server, "absent")
+    cursors: dict[str, int] = {}
+    async with (
+        httpx.AsyncClient(base_url=server.url, headers=friend.headers) as client,
+        Talker(server, friend) as on_friend,
+    ):
+        for number in range(10):
+            body = {"participantIds": [absent.id], "title": f"Group {number}"}
+            chat_id = (await client.post("/chat", json=body)).json()["id"]
+            cursors[chat_id] = 0
+            await asyncio.gather(*(on_friend.say("x" * 15_000, chatId=chat_id) for _ in range(15)))
 
     async with Talker(server, absent) as on_absent:
         await on_absent.connection.send(json.dumps({"event": "sync", "id": "s", "data": {"cursors": cursors}}))

@@ -9,6 +9,7 @@ import socket as sockets
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -21,28 +22,52 @@ from tests.live.server import LOOPBACK, Daphne, Redis, make_redis
 pytestmark = pytest.mark.live
 
 TTL_SECONDS = 4
-CONFIGURATION = f"""
+QUICK_SETTINGS = f"""
 from chatproject.settings import *
 from datetime import timedelta
 PARLEY_PRESENCE_TTL = timedelta(seconds={TTL_SECONDS})
+"""
+QUICK_APPLICATION = """
+from chatproject.asgi import application
+from realtime import engine
+engine.HEARTBEAT = 2.0
 """
 
 DaphneFactory = Callable[..., Daphne]
 
 
+@pytest.fixture(scope="module")
+def redis(redis_server: Redis) -> Redis:
+    """A Redis that a test may kill, and starts again."""
+    return redis_server
+
+
+@pytest.fixture(scope="module")
+def servers(module_daphne: DaphneFactory, redis: Redis) -> tuple[Daphne, Daphne]:
+    """Two that form an installation; the tests share them."""
+    return module_daphne(REDIS_URL=redis.url), module_daphne(REDIS_URL=redis.url)
+
+
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Redis]:
-    """A Redis that a test may kill."""
-    with make_redis(tmp_path) as server:
-        server.start()
+def third(module_daphne: DaphneFactory, redis: Redis) -> Iterator[Daphne]:
+    """One more, which a test may kill."""
+    with module_daphne(REDIS_URL=redis.url) as server:
         yield server
 
 
+@pytest.fixture(scope="module")
+def accounts(servers: tuple[Daphne, Daphne]) -> tuple[Account, Account]:
+    """Ada and Bob."""
+    one, other = servers
+    return asyncio.run(register(one, "ada")), asyncio.run(register(other, "bob"))
+
+
 @pytest.fixture
-async def people(daphne: DaphneFactory, redis: Redis) -> AsyncIterator[tuple[Talker, Talker]]:
+async def people(
+    servers: tuple[Daphne, Daphne], accounts: tuple[Account, Account]
+) -> AsyncIterator[tuple[Talker, Talker]]:
     """Ada on one server and Bob on the other, who have written to each other."""
-    one, other = daphne(REDIS_URL=redis.url), daphne(REDIS_URL=redis.url)
-    ada, bob = await register(one, "ada"), await register(other, "bob")
+    (one, other), (ada, bob) = servers, accounts
     async with Talker(one, ada) as on_ada, Talker(other, bob) as on_bob:
         await on_ada.say("hello", receiverId=bob.id)
         await on_bob.event("message:receive", content="hello")
@@ -119,53 +144,28 @@ async def test_a_redis_that_is_restarted(people: tuple[Talker, Talker], redis: R
     assert (await on_bob.call("ping", {}))["data"] == {}
     redis.start()
 
-    await on_bob.event("sync", chatId=missed["chatId"], patience=12)
-    answer = await on_bob.call("sync", {"cursors": {missed["chatId"]: 1}})
+    for talker in people:
+        await talker.event("sync", chatId=missed["chatId"], patience=12)
+    answer = await on_bob.call("sync", {"cursors": {missed["chatId"]: missed["rev"] - 1}})
     assert "data" in answer
     assert (await on_bob.event("sync", hasMore=False))["messages"][0]["content"] == "into the void"
     await on_ada.say("again", receiverId=on_bob.account.id)
     await on_bob.event("message:receive", content="again", patience=5)
+    await on_bob.say("and back", receiverId=on_ada.account.id)
+    await on_ada.event("message:receive", content="and back", patience=5)
 
 
-async def test_signing_out_on_another_server(people: tuple[Talker, Talker]) -> None:
+async def test_signing_out_on_another_server(servers: tuple[Daphne, Daphne]) -> None:
     """The sockets of the session are closed wherever they are."""
-    on_ada, on_bob = people
-    async with httpx.AsyncClient(base_url=on_bob.server.url) as client:
-        answer = await client.post("/auth/logout", headers=on_ada.account.headers)
+    one, other = servers
+    eve = await register(one, "eve")
+    async with Talker(one, eve) as on_eve, httpx.AsyncClient(base_url=other.url) as client:
+        answer = await client.post("/auth/logout", headers=eve.headers)
         assert answer.status_code == 204, answer.text
 
-    assert (await on_ada.event("session:end", patience=5))["reason"] == "logout"
-    await asyncio.wait_for(on_ada.connection.wait_closed(), 5)
-    assert (on_ada.connection.close_code, on_ada.connection.close_reason) == (4401, "unauthenticated")
-
-
-async def test_a_killed_server(daphne: DaphneFactory, redis: Redis, tmp_path: Path) -> None:
-    """Nobody says good-bye, and still the people of that server are shown as gone within the TTL and one beat."""
-    (tmp_path / "quick_settings.py").write_text(CONFIGURATION)
-    (tmp_path / "quick_asgi.py").write_text(
-        "from chatproject.asgi import application\nfrom realtime import engine\n\nengine.HEARTBEAT = 1.0\n"
-    )
-    options = {
-        "REDIS_URL": redis.url,
-        "PYTHONPATH": str(tmp_path),
-        "DJANGO_SETTINGS_MODULE": "quick_settings",
-    }
-    killed, other = (daphne(started=False, **options) for _ in range(2))
-    for server in (killed, other):
-        server.command[-1] = "quick_asgi:application"
-        server.start()
-    ada, bob = await register(other, "ada"), await register(other, "bob")
-    async with AsyncExitStack() as stack:
-        on_bob = await stack.enter_async_context(Talker(other, bob))
-        on_ada = await stack.enter_async_context(Talker(killed, ada))
-        await on_ada.say("hello", receiverId=bob.id)
-        await on_bob.event("message:receive")
-        await asyncio.sleep(TTL_SECONDS)
-        assert not [frame for frame in on_bob.inbox if _offline(frame, ada)], "Her server renews her."
-
-        killed.kill()
-
-        await on_bob.event("user:status", userId=ada.id, status="offline", patience=TTL_SECONDS + 4)
+        assert (await on_eve.event("session:end", patience=5))["reason"] == "logout"
+        await asyncio.wait_for(on_eve.connection.wait_closed(), 5)
+        assert (on_eve.connection.close_code, on_eve.connection.close_reason) == (4401, "unauthenticated")
 
 
 # --- Routing ----------------------------------------------------------------------------------------------------------
@@ -199,11 +199,10 @@ def processes_on(server: Redis) -> list[str]:
 
 
 async def test_a_message_goes_to_the_servers_of_its_people_alone(
-    people: tuple[Talker, Talker], redis: Redis, daphne: DaphneFactory
+    people: tuple[Talker, Talker], redis: Redis, third: Daphne
 ) -> None:
     """The third server hears of none of twenty; to everybody go only the probes of three servers."""
     on_ada, on_bob = people
-    third = daphne(REDIS_URL=redis.url)
     async with Talker(third, await register(third, "eve")):
         await asyncio.sleep(1)
         _, bobs, eves = processes_on(redis)
@@ -219,12 +218,9 @@ async def test_a_message_goes_to_the_servers_of_its_people_alone(
     assert published[""] <= 6
 
 
-async def test_a_person_on_two_other_servers(
-    people: tuple[Talker, Talker], redis: Redis, daphne: DaphneFactory
-) -> None:
+async def test_a_person_on_two_other_servers(people: tuple[Talker, Talker], third: Daphne) -> None:
     """Both get the message; when one of them is killed, the other goes on, and its leases harm nobody."""
     on_ada, on_bob = people
-    third = daphne(REDIS_URL=redis.url)
     async with Talker(third, on_bob.account) as phone:
         await on_ada.say("to both", receiverId=on_bob.account.id)
         await on_bob.event("message:receive", content="to both")
@@ -236,32 +232,36 @@ async def test_a_person_on_two_other_servers(
         await on_bob.event("message:receive", content="to one", patience=2)
 
 
-async def test_two_redis_hosts(redis: Redis, daphne: DaphneFactory, tmp_path: Path) -> None:
+def leases(server: Redis) -> int:
+    """Return for how many people a Redis says where they are."""
+    with redis_client.Redis.from_url(server.url) as client:
+        return len(client.keys("parley:presence:*"))
+
+
+async def test_two_redis_hosts(daphne: DaphneFactory, tmp_path: Path) -> None:
     """Processes and people are spread over both; everybody is found on whichever host."""
-    (tmp_path / "second").mkdir()
-    with make_redis(tmp_path / "second") as second:
-        second.start()
-        one, other = (daphne(REDIS_URL=f"{redis.url},{second.url}") for _ in range(2))
+    with make_redis(tmp_path) as first, make_redis(tmp_path) as second:
+        hosts = (first, second)
+        for host in hosts:
+            host.start()
+        one, other = (daphne(REDIS_URL=f"{first.url},{second.url}") for _ in range(2))
         async with AsyncExitStack() as stack:
-            ada, *crowd = [
-                await stack.enter_async_context(Talker(server, await register(server, "host")))
-                for server in (one, *[other] * 14)  # by their ids, all on one host once in 16,000 runs
-            ]
+            ada = await stack.enter_async_context(Talker(one, await register(one, "host")))
+            before, crowd = [leases(host) for host in hosts], []
+            while not all(leases(host) > had for host, had in zip(hosts, before, strict=True)):
+                assert len(crowd) < 14, "by their ids, all are on one host once in 8,000 runs"
+                crowd.append(await stack.enter_async_context(Talker(other, await register(other, "host"))))
             for talker in crowd:
                 await ada.say("hello", receiverId=talker.account.id)
             for talker in crowd:
                 await talker.event("message:receive", content="hello", patience=2)
-            with redis_client.Redis.from_url(redis.url) as client, redis_client.Redis.from_url(second.url) as another:
-                assert client.keys("parley:presence:*")
-                assert another.keys("parley:presence:*")
 
 
 async def both_are_found(server: Redis) -> None:
     """Wait until two people have a lease."""
-    with redis_client.Redis.from_url(server.url) as client:
-        async with asyncio.timeout(6):
-            while len(client.keys("parley:presence:*")) < 2:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+    async with asyncio.timeout(6):
+        while leases(server) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
 
 async def test_a_redis_that_lost_its_data(people: tuple[Talker, Talker], redis: Redis) -> None:
@@ -277,30 +277,6 @@ async def test_a_redis_that_lost_its_data(people: tuple[Talker, Talker], redis: 
     await both_are_found(redis)
     await on_ada.say("again", receiverId=on_bob.account.id)
     await on_bob.event("message:receive", content="again", patience=2)
-
-
-async def test_a_lease_that_is_missing_heals_with_the_beat(daphne: DaphneFactory, redis: Redis, tmp_path: Path) -> None:
-    """The person is shown where the chat stands, and is found again."""
-    (tmp_path / "beating_asgi.py").write_text(
-        "from chatproject.asgi import application\nfrom realtime import engine\n\nengine.HEARTBEAT = 2.0\n"
-    )
-    one, other = (daphne(started=False, REDIS_URL=redis.url, PYTHONPATH=str(tmp_path)) for _ in range(2))
-    for server in (one, other):
-        server.command[-1] = "beating_asgi:application"
-        server.start()
-    ada, bob = await register(one, "ada"), await register(other, "bob")
-    async with Talker(one, ada) as on_ada, Talker(other, bob) as on_bob:
-        await on_ada.say("hello", receiverId=bob.id)
-        await on_bob.event("message:receive")
-        with redis_client.Redis.from_url(redis.url) as client:
-            client.delete(*client.keys("parley:presence:*"))
-        missed = await on_ada.say("where are you?", receiverId=bob.id)
-
-        await on_bob.event("sync", chatId=missed["chatId"], rev=missed["rev"], patience=5)
-
-        await both_are_found(redis)
-        await on_ada.say("there", receiverId=bob.id)
-        await on_bob.event("message:receive", content="there", patience=2)
 
 
 async def test_people_who_come_while_somebody_writes(people: tuple[Talker, Talker]) -> None:
@@ -349,6 +325,7 @@ def _offline(frame: dict[str, object], account: Account) -> bool:
 async def test_a_server_logs_the_failure_once(people: tuple[Talker, Talker], redis: Redis) -> None:
     """However many events are lost while Redis is away."""
     on_ada, on_bob = people
+    before = len(log_lines(on_ada.server, "bus.publish_failed"))
 
     redis.kill()
     for number in range(30):
@@ -357,4 +334,71 @@ async def test_a_server_logs_the_failure_once(people: tuple[Talker, Talker], red
     redis.start()
     await on_bob.event("sync", patience=12)
 
-    assert len(log_lines(on_ada.server, "bus.publish_failed")) == 1
+    assert len(log_lines(on_ada.server, "bus.publish_failed")) == before + 1
+
+
+# --- Leases that are not renewed --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Quick:
+    """Two servers whose leases are short and whose hearts beat fast, and their Redis."""
+
+    one: Daphne
+    other: Daphne
+    redis: Redis
+
+
+@pytest.fixture(scope="module")
+def quick_pair(module_daphne: DaphneFactory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quick]:
+    """An installation of its own."""
+    directory = tmp_path_factory.mktemp("quick")
+    (directory / "quick_settings.py").write_text(QUICK_SETTINGS)
+    (directory / "quick_asgi.py").write_text(QUICK_APPLICATION)
+    with make_redis(directory) as redis:
+        redis.start()
+        options = {"PYTHONPATH": str(directory), "DJANGO_SETTINGS_MODULE": "quick_settings", "REDIS_URL": redis.url}
+        one, other = (module_daphne(started=False, data_dir=directory / "data", **options) for _ in range(2))
+        for server in (one, other):
+            server.command[-1] = "quick_asgi:application"
+        yield Quick(one, other, redis)
+
+
+@pytest.fixture
+def quick(quick_pair: Quick) -> Quick:
+    """The installation; what a test has killed is started again."""
+    for server in (quick_pair.one, quick_pair.other):
+        if server.process is None or server.process.poll() is not None:
+            server.start()
+    return quick_pair
+
+
+async def test_a_lease_that_is_missing_heals_with_the_beat(quick: Quick) -> None:
+    """The person is shown where the chat stands, and is found again."""
+    ada, bob = await register(quick.one, "ada"), await register(quick.other, "bob")
+    async with Talker(quick.one, ada) as on_ada, Talker(quick.other, bob) as on_bob:
+        await on_ada.say("hello", receiverId=bob.id)
+        await on_bob.event("message:receive")
+        with redis_client.Redis.from_url(quick.redis.url) as client:
+            client.delete(*client.keys("parley:presence:*"))
+        missed = await on_ada.say("where are you?", receiverId=bob.id)
+
+        await on_bob.event("sync", chatId=missed["chatId"], rev=missed["rev"], patience=5)
+
+        await both_are_found(quick.redis)
+        await on_ada.say("there", receiverId=bob.id)
+        await on_bob.event("message:receive", content="there", patience=2)
+
+
+async def test_a_killed_server(quick: Quick) -> None:
+    """Nobody says good-bye, and still the people of that server are shown as gone within the TTL and one beat."""
+    ada, bob = await register(quick.other, "ada"), await register(quick.other, "bob")
+    async with Talker(quick.other, bob) as on_bob, Talker(quick.one, ada) as on_ada:
+        await on_ada.say("hello", receiverId=bob.id)
+        await on_bob.event("message:receive")
+        await asyncio.sleep(TTL_SECONDS)
+        assert not [frame for frame in on_bob.inbox if _offline(frame, ada)], "Her server renews her."
+
+        quick.one.kill()
+
+        await on_bob.event("user:status", userId=ada.id, status="offline", patience=TTL_SECONDS + 4)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from uuid import UUID
@@ -14,6 +15,9 @@ import httpx
 import pytest
 import redis as redis_client
 
+from chatproject.env import ENV
+from chatproject.redis_url import parse
+from realtime.diagnosis import stores
 from tests.certificates import Certificates, make_certificates
 from tests.conftest import DaphneFactory
 from tests.live.clients import Talker, log_lines, register
@@ -29,6 +33,8 @@ from tests.live.server import LOOPBACK, Daphne, Redis, make_redis
 pytestmark = pytest.mark.live
 
 PREFIX = "acme"
+
+Doctor = Callable[[str], str]
 
 
 @asynccontextmanager
@@ -60,13 +66,24 @@ async def is_ready(server: Daphne) -> bool:
         return (await client.get(f"{server.url}/readyz")).status_code == 200
 
 
-def doctor(server: Daphne) -> str:
-    """Return what `doctor` says of Redis, on an installation whose only fault that may be."""
+def whole_report(server: Daphne) -> str:
+    """Return all that `doctor` says, also where something else than Redis is at fault."""
     try:
-        report = server.manage("doctor")
+        return server.manage("doctor")
     except AssertionError as failure:
-        report = str(failure)
-    return "\n".join(line for line in report.splitlines() if "redis" in line or "layer" in line or "cache" in line)
+        return str(failure)
+
+
+@pytest.fixture
+def doctor(monkeypatch: pytest.MonkeyPatch) -> Doctor:
+    """Return a function that tells what `doctor` says of the Redis at an address."""
+
+    def examine(url: str) -> str:
+        monkeypatch.setattr(stores, "ENV", replace(ENV, redis=parse(url)))
+        (finding,) = stores.redis_server()
+        return f"{finding.level} {finding.message} -> {finding.remedy}"
+
+    return examine
 
 
 # --- A login and TLS --------------------------------------------------------------------------------------------------
@@ -86,35 +103,44 @@ class Guarded:
         return f"rediss://parley:{password}@{LOOPBACK}:{self.port}/0{options}"
 
 
-@pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[Guarded]:
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     """Start one; `default`, without a password, is for the test."""
-    certificates = make_certificates(tmp_path)
+    directory = tmp_path_factory.mktemp("guarded")
+    certificates = make_certificates(directory)
     rights = [f"~{PREFIX}:*", "resetchannels", f"&{PREFIX}*", "+@all", "-@dangerous", "+info"]
-    with make_redis(tmp_path, "--user", "parley", "on", ">p@ss/word", *rights) as redis:
+    with make_redis(directory, "--user", "parley", "on", ">p@ss/word", *rights) as redis:
         redis.start()
         with tls_in_front_of(redis.port, certificates) as port:
             yield Guarded(redis, port, certificates)
 
 
-async def test_a_login_and_tls(daphne: DaphneFactory, guarded: Guarded) -> None:
-    """Two servers work as one, with the rights that docs/operations.md asks for; `doctor` knows the ways to fail."""
+@pytest.fixture(scope="module")
+def guarded_pair(module_daphne: DaphneFactory, guarded: Guarded) -> tuple[Daphne, Daphne]:
+    """Two servers on it."""
     options = {"REDIS_URL": guarded.url(), "PARLEY_REDIS_PREFIX": PREFIX, "PARLEY_RATE_LIMITS": "on"}
-    one, other = (daphne(**options) for _ in range(2))
+    one, other = (module_daphne(**options, PARLEY_TRUSTED_PROXIES="1") for _ in range(2))
+    return one, other
+
+
+async def test_a_login_and_tls(guarded: Guarded, guarded_pair: tuple[Daphne, Daphne], doctor: Doctor) -> None:
+    """Two servers work as one, with the rights that docs/operations.md asks for; `doctor` knows the ways to fail."""
+    one, other = guarded_pair
     async with a_pair(one, other) as (on_ada, on_bob):
         assert await is_ready(one)
         await everything_crosses(on_ada, on_bob)
     assert "p@ss" not in one.log + other.log
     assert not log_lines(one, "limits.unavailable") + log_lines(one, "presence.redis_away")
 
+    report = await asyncio.to_thread(whole_report, one)
+    assert {"redis", "channel layer", "cache"} <= set(re.findall("^ok   ([^:]+):", report, re.MULTILINE)), report
+    assert "p@ss" not in report
     for url, said in (
-        (guarded.url(), "ok   redis: version"),
         (guarded.url(password="SESAME"), "-> correct the password in REDIS_URL"),
         (guarded.url(options=""), "-> name the certificate authority in REDIS_URL: ?ssl_ca_certs="),
         (guarded.url().replace("rediss", "redis").partition("?")[0], "-> "),
     ):
-        one.environment = {**one.environment, "REDIS_URL": url}
-        report = await asyncio.to_thread(doctor, one)
+        report = await asyncio.to_thread(doctor, url)
         assert said in report, report
         assert not {"SESAME", "p@ss/word", "p%40ss"} & set(report.replace("@", " ").replace(":", " ").split())
 
@@ -124,31 +150,28 @@ async def test_a_login_and_tls(daphne: DaphneFactory, guarded: Guarded) -> None:
 ADDRESS = "203.0.113.77"
 
 
-async def test_nothing_in_redis_is_readable_or_stays(daphne: DaphneFactory, tmp_path: Path) -> None:
+async def test_nothing_in_redis_is_readable_or_stays(guarded: Guarded, guarded_pair: tuple[Daphne, Daphne]) -> None:
     """After all that people do, each key and channel has the prefix, each key an end, and none tells who or what."""
-    with make_redis(tmp_path) as redis, client_of(redis) as client:
-        redis.start()
-        options = {"REDIS_URL": redis.url, "PARLEY_REDIS_PREFIX": PREFIX, "PARLEY_RATE_LIMITS": "on"}
-        one, other = (daphne(**options, PARLEY_TRUSTED_PROXIES="1") for _ in range(2))
-        with client.monitor() as monitor:
-            async with a_pair(one, other) as (on_ada, on_bob):
-                people = [on_ada.account, on_bob.account]
-                message = await on_ada.say("SECRETWORD", receiverId=on_bob.account.id)
-                await on_bob.event("message:receive", content="SECRETWORD")
-                await on_bob.call("user:typing", {"chatId": message["chatId"], "typing": True})
-                await on_bob.call("sync", {"cursors": {message["chatId"]: 0}})
-                await on_ada.call("user:status", {"status": "away"})
-                body = {"username": "NOBODYNAME", "password": "wrong"}
-                async with httpx.AsyncClient(base_url=one.url, headers={"X-Forwarded-For": ADDRESS}) as http:
-                    assert (await http.post("/auth/login", json=body)).status_code == 401
-                    username = (await http.get("/user/me", headers=on_ada.account.headers)).json()["username"]
-                await asyncio.sleep(1.5)  # an exchange of counts
-                keys = list(client.scan_iter(count=1000))
-                channels = client.pubsub_channels()
-                ends = {key: client.ttl(key) for key in keys}
-                held = b" ".join(keys + channels + [value_of(client, key) for key in keys])
-            client.echo("THE-END")
-            heard = "".join(takewhile(lambda one: "THE-END" not in one, (told["command"] for told in monitor.listen())))
+    one, other = guarded_pair
+    with client_of(guarded.redis) as client, client.monitor() as monitor:
+        async with a_pair(one, other) as (on_ada, on_bob):
+            people = [on_ada.account, on_bob.account]
+            message = await on_ada.say("SECRETWORD", receiverId=on_bob.account.id)
+            await on_bob.event("message:receive", content="SECRETWORD")
+            await on_bob.call("user:typing", {"chatId": message["chatId"], "typing": True})
+            await on_bob.call("sync", {"cursors": {message["chatId"]: 0}})
+            await on_ada.call("user:status", {"status": "away"})
+            body = {"username": "NOBODYNAME", "password": "wrong"}
+            async with httpx.AsyncClient(base_url=one.url, headers={"X-Forwarded-For": ADDRESS}) as http:
+                assert (await http.post("/auth/login", json=body)).status_code == 401
+                username = (await http.get("/user/me", headers=on_ada.account.headers)).json()["username"]
+            await asyncio.sleep(1.5)  # an exchange of counts
+            keys = list(client.scan_iter(count=1000))
+            channels = client.pubsub_channels()
+            ends = {key: client.ttl(key) for key in keys}
+            held = b" ".join(keys + channels + [value_of(client, key) for key in keys])
+        client.echo("THE-END")
+        heard = "".join(takewhile(lambda one: "THE-END" not in one, (told["command"] for told in monitor.listen())))
 
     kinds = {key.split(b":")[1] for key in keys}
     assert kinds == {b"presence", b"process", b"limit", b"cache"}
@@ -186,11 +209,11 @@ def sentinels(tmp_path: Path) -> Iterator[Sentinel]:
         yield running
 
 
-async def test_a_master_that_is_killed(daphne: DaphneFactory, sentinels: Sentinel) -> None:
+async def test_a_master_that_is_killed(daphne: DaphneFactory, sentinels: Sentinel, doctor: Doctor) -> None:
     """The replica takes over: everything acked is there, sockets stay open, and messages cross again."""
     one, other = (daphne(REDIS_URL=sentinels.url, PARLEY_RATE_LIMITS="on") for _ in range(2))
     async with a_pair(one, other) as (on_ada, on_bob):
-        assert "ok   redis: version" in await asyncio.to_thread(doctor, one)
+        assert "ok version" in await asyncio.to_thread(doctor, sentinels.url)
 
         await asyncio.to_thread(sentinels.master.kill)
         acked = [(await on_ada.say(str(number), receiverId=on_bob.account.id))["seq"] for number in range(20)]
@@ -217,12 +240,12 @@ def nodes(tmp_path: Path) -> Iterator[Cluster]:
         yield running
 
 
-async def test_a_cluster(daphne: DaphneFactory, nodes: Cluster) -> None:
+async def test_a_cluster(daphne: DaphneFactory, nodes: Cluster, doctor: Doctor) -> None:
     """Two servers work as one, and the nodes share the keys; when the bus's node is killed, it moves to another."""
     one, other = (daphne(REDIS_URL=nodes.url, PARLEY_RATE_LIMITS="on") for _ in range(2))
     async with a_pair(one, other) as (on_ada, on_bob):
         assert await is_ready(one)
-        assert "ok   redis: version" in await asyncio.to_thread(doctor, one)
+        assert "ok version" in await asyncio.to_thread(doctor, nodes.url)
         for client in nodes.clients():
             with client:
                 assert client.dbsize() >= 3
@@ -231,4 +254,4 @@ async def test_a_cluster(daphne: DaphneFactory, nodes: Cluster) -> None:
         missed = await on_ada.say("who hears this?", receiverId=on_bob.account.id)
         await on_bob.event("sync", chatId=missed["chatId"], rev=missed["rev"], patience=20)
         await everything_crosses(on_ada, on_bob)
-        assert f"connecting to {LOOPBACK}:{nodes.nodes[0].port}" in await asyncio.to_thread(doctor, one)
+        assert f"connecting to {LOOPBACK}:{nodes.nodes[0].port}" in await asyncio.to_thread(doctor, nodes.url)

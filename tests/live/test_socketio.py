@@ -20,7 +20,7 @@ from tests.live.socketio_people import (
     no_traceback,
 )
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="module")]
 
 
 # --- Talking ----------------------------------------------------------------------------------------------------------
@@ -52,6 +52,10 @@ async def test_a_conversation(
         assert read["readSeq"] == answered["seq"]
         assert (await on_bob.event("message:read"))["userId"] == ada.id
         assert await on_ada.call("ping") == {}
+        assert await on_ada.call("user:status", {"status": "online"}) == {"status": "online"}
+        await on_bob.event("user:status", userId=ada.id, status="online")
+        await on_bob.call("user:status", {"status": "online"})
+        await on_ada.event("user:status", userId=bob.id, status="online")
     assert {"id", "chatId", "senderId", "receiverId", "content", "type", "timestamp", "read"} <= set(sent)
     assert "Tea at four" not in server.log
     assert ada.token not in server.log
@@ -99,7 +103,8 @@ async def test_a_burst_of_sends(
     calls = [on_ada.call("message:send", {"receiverId": bob.id, "content": str(number)}) for number in range(300)]
     answers = await asyncio.gather(*calls)
 
-    assert [answer["message"]["seq"] for answer in answers] == list(range(1, 301))
+    first = answers[0]["message"]["seq"]
+    assert [answer["message"]["seq"] for answer in answers] == list(range(first, first + 300))
     received = [(await on_bob.event("message:receive"))["content"] for _ in answers]
     assert received == [str(number) for number in range(300)]
 

@@ -8,7 +8,7 @@ import secrets
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -81,25 +81,25 @@ async def test_sockets_are_spread_and_messages_cross(topology: Topology, ada: Ac
     assert all(opened), opened
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @TRANSPORTS
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"])
 async def test_socketio_stays_with_its_daphne(
-    topology: Topology, ada: Account, bob: Account, transports: list[str], address: str
+    topology: Topology, people: People, ada: Account, bob: Account, transports: list[str], address: str
 ) -> None:
     """Polling, and the upgrade from it, reach the same Daphne with every request, whichever the address leads to."""
-    async with People() as people:
-        on_ada = people.client(topology, ada, transports=transports, localAddress=address)  # type: ignore[arg-type]
-        on_bob = people.client(topology, bob, transports=["websocket"])  # type: ignore[arg-type]
-        await on_bob.connected()
-        await on_ada.connected()
-        if len(transports) > 1:
-            assert (await on_ada.happens("upgrade"))["to"] == "websocket"
+    on_ada = people.client(topology, ada, transports=transports, localAddress=address)  # type: ignore[arg-type]
+    on_bob = people.client(topology, bob, transports=["websocket"])  # type: ignore[arg-type]
+    await on_bob.connected()
+    await on_ada.connected()
+    if len(transports) > 1:
+        assert (await on_ada.happens("upgrade"))["to"] == "websocket"
 
-        for number in range(5):
-            await on_ada.say(f"{address} {number}", receiverId=bob.id)
-            await on_bob.event("message:receive", content=f"{address} {number}")
-        await on_bob.say("heard", receiverId=ada.id)
-        await on_ada.event("message:receive", content="heard")
+    for number in range(5):
+        await on_ada.say(f"{address} {number}", receiverId=bob.id)
+        await on_bob.event("message:receive", content=f"{address} {number}")
+    await on_bob.say("heard", receiverId=ada.id)
+    await on_ada.event("message:receive", content="heard")
 
 
 async def test_an_upload_of_20_mib(http: httpx.AsyncClient, chat_id: str) -> None:
@@ -191,6 +191,18 @@ async def test_headers_are_there_once(http: httpx.AsyncClient, topology: Topolog
     assert plain.headers["Location"].startswith("https://")
 
 
+async def serves_again(name: str) -> None:
+    """Wait until a Daphne is ready, and the proxy asks it again."""
+    async with httpx.AsyncClient(base_url=f"http://{name.removeprefix('daphne-')}:8000") as client:
+        async with asyncio.timeout(30):
+            while True:
+                with suppress(httpx.TransportError):
+                    if (await client.get("/readyz")).is_success:
+                        break
+                await asyncio.sleep(0.1)
+    await asyncio.sleep(2)  # `fail_duration` in deploy/Caddyfile
+
+
 async def test_a_rolling_restart(topology: Topology) -> None:
     """Both Daphnes end and come back, one after the other, while people write: nothing that was acked is lost."""
     ada, bob = [await register(topology, name) for name in ("ada", "bob")]  # type: ignore[arg-type]
@@ -199,20 +211,20 @@ async def test_a_rolling_restart(topology: Topology) -> None:
         answer = await client.post("/chat", json={"title": "Rolling", "participantIds": [bob.id]})
     chat_id = answer.json()["id"]
     tokens = [Tokens(ada), Tokens(bob)]
-    writers = [Writer(one, topology, ledger, every=0.05) for one in tokens * 2]  # type: ignore[arg-type]
+    writers = [Writer(one, topology, ledger, every=0.1) for one in tokens * 2]  # type: ignore[arg-type]
     over_rest = RestWriter(tokens[0], topology, ledger)  # type: ignore[arg-type]
     reader = Reader(tokens[1], topology, ledger, chat_ids=[chat_id])  # type: ignore[arg-type]
     devices = [*writers, over_rest, reader]
     for device in devices:
         device.start()
     for writer in writers:
-        writer.write(200, chat_id)
+        writer.write(100, chat_id)
     over_rest.write(100, chat_id)
     await asyncio.sleep(1)
 
     for name in topology.daphnes:
         await asyncio.to_thread(topology.restart, name)
-        await asyncio.sleep(4)  # until it serves again
+        await serves_again(name)
     await until(lambda: all(one.done for one in (*writers, over_rest)), seconds=60, what="somebody gave up")
 
     stored = await history(reader, chat_id)
@@ -220,7 +232,7 @@ async def test_a_rolling_restart(topology: Topology) -> None:
         await device.stop()
     assert topology.errors() == []
     ledger.verify(stored=stored, rows=topology.rows())
-    assert ledger.acked_sends == 4 * 200 + 100
+    assert ledger.acked_sends == 4 * 100 + 100
     assert ledger.counts[f"closed with {RESTARTING}"] >= len(writers)
     assert ledger.hints
 
