@@ -74,7 +74,7 @@ async def test_a_connection_that_is_lost(
 
     assert await on_ada.call("sync", {"cursors": {first["chatId"]: first["rev"]}}) == {}
 
-    assert (await on_ada.event("sync", chatId=first["chatId"]))["messages"] == [missed]
+    assert (await on_ada.event("sync", chatId=first["chatId"], hasMore=False))["messages"] == [missed]
     assert (await on_ada.event("sync:done"))["chats"] == {first["chatId"]: missed["rev"]}
 
 
@@ -126,7 +126,7 @@ async def test_sigterm(live_server_process: Daphne, people: People, ada: Account
     await on_bob.connected()
     chat_id, before = acked[0]["message"]["chatId"], acked[0]["message"]["rev"] - 1
     await on_ada.call("sync", {"cursors": {chat_id: before}})
-    stored = (await on_ada.event("sync", chatId=chat_id))["messages"]
+    stored = (await on_ada.event("sync", chatId=chat_id, hasMore=False))["messages"]
     assert [message["id"] for message in stored] == [one["message"]["id"] for one in acked]
     assert no_traceback(server)
 
