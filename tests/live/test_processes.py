@@ -144,15 +144,13 @@ async def test_a_redis_that_is_restarted(people: tuple[Talker, Talker], redis: R
     assert (await on_bob.call("ping", {}))["data"] == {}
     redis.start()
 
-    for talker in people:
-        await talker.event("sync", chatId=missed["chatId"], patience=12)
+    await on_bob.event("sync", chatId=missed["chatId"], patience=12)
     answer = await on_bob.call("sync", {"cursors": {missed["chatId"]: missed["rev"] - 1}})
     assert "data" in answer
     assert (await on_bob.event("sync", hasMore=False))["messages"][0]["content"] == "into the void"
     await on_ada.say("again", receiverId=on_bob.account.id)
     await on_bob.event("message:receive", content="again", patience=5)
-    await on_bob.say("and back", receiverId=on_ada.account.id)
-    await on_ada.event("message:receive", content="and back", patience=5)
+    await all_is_back(redis)
 
 
 async def test_signing_out_on_another_server(servers: tuple[Daphne, Daphne]) -> None:
@@ -264,6 +262,14 @@ async def both_are_found(server: Redis) -> None:
             await asyncio.sleep(0.05)
 
 
+async def all_is_back(server: Redis) -> None:
+    """Wait until a Redis that was away knows both people and both servers: the next test needs them."""
+    await both_are_found(server)
+    async with asyncio.timeout(12):
+        while len(processes_on(server)) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
 async def test_a_redis_that_lost_its_data(people: tuple[Talker, Talker], redis: Redis) -> None:
     """What could not be routed meanwhile is told within seconds, and what follows arrives."""
     on_ada, on_bob = people
@@ -333,6 +339,8 @@ async def test_a_server_logs_the_failure_once(people: tuple[Talker, Talker], red
     await asyncio.sleep(3)
     redis.start()
     await on_bob.event("sync", patience=12)
+
+    await all_is_back(redis)
 
     assert len(log_lines(on_ada.server, "bus.publish_failed")) == before + 1
 
