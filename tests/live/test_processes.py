@@ -151,6 +151,8 @@ async def test_a_redis_that_is_restarted(people: tuple[Talker, Talker], redis: R
     await on_ada.say("again", receiverId=on_bob.account.id)
     await on_bob.event("message:receive", content="again", patience=5)
     await all_is_back(redis)
+    await on_bob.say("and back", receiverId=on_ada.account.id)
+    await on_ada.event("message:receive", content="and back", patience=5)
 
 
 async def test_signing_out_on_another_server(servers: tuple[Daphne, Daphne]) -> None:
