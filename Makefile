@@ -71,8 +71,7 @@ topology: install ## Start what compose.yaml deploys, without containers
 # --- Check ------------------------------------------------------------------------------------------------------------
 
 test: ## Run every check: linters, types, the web client's tests, then Python's
-	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory test-web
+	@$(MAKE) --no-print-directory -j 2 lint test-web
 	@$(MAKE) --no-print-directory test-python
 
 lint: .venv/installed-dev ## Check style, types and the direction of imports

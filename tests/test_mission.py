@@ -21,7 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from tests.live.server import Daphne
 from tests.stores import reading
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.everywhere]
 
 USER = {"id", "username", "email", "profilePic", "status", "lastSeen"}
 MESSAGE = {"id", "chatId", "senderId", "receiverId", "content", "type", "timestamp", "read"}

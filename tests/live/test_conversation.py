@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import DaphneFactory
 from tests.live.clients import Talker, register
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.everywhere]
 
 
 async def test_two_people_talk(daphne: DaphneFactory) -> None:
