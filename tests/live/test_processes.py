@@ -148,9 +148,9 @@ async def test_a_redis_that_is_restarted(people: tuple[Talker, Talker], redis: R
     answer = await on_bob.call("sync", {"cursors": {missed["chatId"]: missed["rev"] - 1}})
     assert "data" in answer
     assert (await on_bob.event("sync", hasMore=False))["messages"][0]["content"] == "into the void"
+    await all_is_back(redis)
     await on_ada.say("again", receiverId=on_bob.account.id)
     await on_bob.event("message:receive", content="again", patience=5)
-    await all_is_back(redis)
     await on_bob.say("and back", receiverId=on_ada.account.id)
     await on_ada.event("message:receive", content="and back", patience=5)
 
