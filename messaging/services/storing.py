@@ -203,7 +203,11 @@ class _Batch:
         chats = numbers.read({message.chat_id for message in messages.values()})
         found = rosters.of_chats((chat_id, chat.roster) for chat_id, chat in chats.items())
         publish(
-            *(self._received(place, message, found[message.chat_id].members) for place, message in messages.items())
+            *(
+                self._received(place, message, found[message.chat_id].members)
+                for place, message in messages.items()
+                if message.chat_id in found  # it may have been erased just now
+            )
         )
 
     def _received(self, place: int, message: MessageDocument, members: tuple[UUID, ...]) -> MessageReceived:
