@@ -83,10 +83,10 @@ def _has_row() -> bool:
     connection: Any = connections[DEFAULT_DB_ALIAS]
     if connection.vendor != "mongodb":
         return bool(model._default_manager.using(DEFAULT_DB_ALIAS).exists())
-    from django_mongodb_backend.query import wrap_database_errors  # noqa: PLC0415  with MongoDB alone
+    from chatproject.db.mongodb.errors import raising_djangos  # noqa: PLC0415  with MongoDB alone
 
     # Outside of the open transaction, whose snapshot does not show what came since.
-    return wrap_database_errors(connection.get_collection(model._meta.db_table).find_one)({}) is not None
+    return raising_djangos(connection.get_collection(model._meta.db_table).find_one)({}) is not None
 
 
 def _has_table() -> bool:

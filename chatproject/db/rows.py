@@ -158,10 +158,10 @@ def _write_on_mongodb(connection: Any, model: type[Model], method: str, argument
 
     What the driver raises must be Django's error, or two processes that write to one chat would not try again.
     """
-    from django_mongodb_backend.query import wrap_database_errors  # noqa: PLC0415  with MongoDB alone
+    from chatproject.db.mongodb.errors import raising_djangos  # noqa: PLC0415  with MongoDB alone
 
     collection = connection.get_collection(model._meta.db_table)
-    wrap_database_errors(getattr(collection, method))(argument, session=connection.session)
+    raising_djangos(getattr(collection, method))(argument, session=connection.session)
 
 
 class _Column:

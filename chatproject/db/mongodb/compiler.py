@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import DatabaseError
 from django_mongodb_backend import compiler
 from django_mongodb_backend.query import MongoQuery
-from pymongo.errors import BulkWriteError
 
 from chatproject.db.mongodb import stages
+from chatproject.db.mongodb.errors import raising_djangos
 
 
 class Query(MongoQuery):
@@ -31,13 +30,7 @@ class SQLInsertCompiler(compiler.SQLInsertCompiler):
 
     query_class = Query
 
-    def insert(self, docs: list[dict[str, Any]], returning_fields: Any = None) -> list[tuple[Any]]:
-        """Store documents. Raises Django's errors, also where the backend lets the driver's pass: of no majority."""
-        try:
-            inserted: list[tuple[Any]] = super().insert(docs, returning_fields=returning_fields)
-        except BulkWriteError as error:
-            raise DatabaseError(str(error)) from error
-        return inserted
+    insert = raising_djangos(compiler.SQLInsertCompiler.insert)
 
 
 class SQLDeleteCompiler(compiler.SQLDeleteCompiler):
