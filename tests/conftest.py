@@ -16,7 +16,7 @@ from servestatic.middleware import ServeStaticMiddleware
 from chatproject.db import freezing
 from tests.live.server import Daphne, Redis, make_daphne, make_redis
 from tests.stores import emptying, watching  # noqa: F401  its listener has to be there before the first client
-from tests.stores.elsewhere import look_at  # noqa: F401
+from tests.stores.elsewhere import look_at, look_at_redis  # noqa: F401
 from tests.stores.store import SQLITE_FILE, Store, current
 
 DaphneFactory = Callable[..., Daphne]

@@ -12,7 +12,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -221,6 +222,15 @@ def make_daphne(
         port=port,
         data_dir=data_dir,
     )
+
+
+@contextmanager
+def migrated_daphne(directory: Path, **environment: str) -> Iterator[Daphne]:
+    """Run a server as `make_daphne` describes it, once its database is migrated."""
+    with make_daphne(directory, **environment) as server:
+        server.manage("migrate", "--verbosity", "0")
+        server.start()
+        yield server
 
 
 @dataclass(kw_only=True)

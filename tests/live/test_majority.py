@@ -15,7 +15,7 @@ from pymongo import MongoClient
 
 from chatproject.ids import uuid7
 from tests.live.clients import Account, Talker, register
-from tests.live.server import Daphne, make_daphne
+from tests.live.server import Daphne, migrated_daphne
 from tests.stores.mongodb import MongoWire, mongodb
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -53,9 +53,7 @@ def no_majority(wire: MongoWire, command: str = "commitTransaction") -> Iterator
 @pytest.fixture(scope="module")
 def server(wire: MongoWire, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daphne]:
     """A server on this MongoDB."""
-    with make_daphne(tmp_path_factory.mktemp("majority"), DATABASE_URL=wire.url) as running:
-        running.manage("migrate", "--verbosity", "0")
-        running.start()
+    with migrated_daphne(tmp_path_factory.mktemp("majority"), DATABASE_URL=wire.url) as running:
         yield running
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from chatproject.db.pool import SIZE
 from tests.live.clients import Account, log_lines, register
-from tests.live.server import Daphne, make_daphne
+from tests.live.server import Daphne, migrated_daphne
 from tests.stores.postgres import Postgres, postgres
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
@@ -30,9 +30,7 @@ def database() -> Iterator[Postgres]:
 @pytest.fixture(scope="module")
 def server(database: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daphne]:
     """A Daphne on it."""
-    with make_daphne(tmp_path_factory.mktemp("pool"), DATABASE_URL=database.url) as running:
-        running.manage("migrate", "--verbosity", "0")
-        running.start()
+    with migrated_daphne(tmp_path_factory.mktemp("pool"), DATABASE_URL=database.url) as running:
         yield running
 
 

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from uuid import UUID
@@ -15,9 +15,6 @@ import httpx
 import pytest
 import redis as redis_client
 
-from chatproject.env import ENV
-from chatproject.redis_url import parse
-from realtime.diagnosis import stores
 from tests.certificates import Certificates, make_certificates
 from tests.conftest import DaphneFactory
 from tests.live.clients import Talker, log_lines, register
@@ -29,6 +26,7 @@ from tests.live.redis_forms import (
     tls_in_front_of,
 )
 from tests.live.server import LOOPBACK, Daphne, Redis, make_redis
+from tests.stores.elsewhere import LookAtRedis
 
 pytestmark = pytest.mark.live
 
@@ -75,12 +73,11 @@ def whole_report(server: Daphne) -> str:
 
 
 @pytest.fixture
-def doctor(monkeypatch: pytest.MonkeyPatch) -> Doctor:
+def doctor(look_at_redis: LookAtRedis) -> Doctor:
     """Return a function that tells what `doctor` says of the Redis at an address."""
 
     def examine(url: str) -> str:
-        monkeypatch.setattr(stores, "ENV", replace(ENV, redis=parse(url)))
-        (finding,) = stores.redis_server()
+        finding = look_at_redis(url)
         return f"{finding.level} {finding.message} -> {finding.remedy}"
 
     return examine

@@ -13,21 +13,18 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from chatproject import redis_url
-from realtime.diagnosis import Level, examine
-from realtime.diagnosis import stores as diagnosis
+from realtime.diagnosis import Level
 from realtime.diagnosis.databases import reachable
 from realtime.diagnosis.findings import Check
 from tests.certificates import make_certificates
 from tests.live.clients import log_lines, register
 from tests.live.server import LOOPBACK, ROOT, Daphne, Process, free_port, make_daphne, make_redis
-from tests.stores.elsewhere import Look
+from tests.stores.elsewhere import Look, LookAtRedis
 from tests.stores.mongodb import make_mongodb
 from tests.stores.postgres import Postgres, postgres
 
@@ -146,13 +143,10 @@ def test_what_a_database_says_leads_to_what_helps(
     ],
 )
 def test_what_redis_says_leads_to_what_helps(
-    monkeypatch: pytest.MonkeyPatch, stores: dict[str, str], url: str, remedy: str
+    look_at_redis: LookAtRedis, stores: dict[str, str], url: str, remedy: str
 ) -> None:
     """The same."""
-    servers = redis_url.parse(url.format_map(stores))
-    monkeypatch.setattr(diagnosis, "ENV", replace(diagnosis.ENV, redis=servers))
-
-    [finding] = examine([Check("redis", diagnosis.redis_server)])
+    finding = look_at_redis(url.format_map(stores))
 
     assert finding.level is Level.FAIL
     assert remedy in finding.remedy

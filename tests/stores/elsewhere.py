@@ -1,4 +1,4 @@
-"""Lets the checks of `doctor` look at another database from within this process, as if `DATABASE_URL` named it.
+"""Lets the checks of `doctor` look at other stores from within this process, as if our environment named them.
 
 The drivers, their options and the servers are real; what a process says of them has tests of its own.
 """
@@ -17,11 +17,14 @@ from pymongo import MongoClient
 from pytest_django import DjangoDbBlocker
 
 from chatproject import databases as addresses
+from chatproject import redis_url
 from realtime.diagnosis import Finding, examine
 from realtime.diagnosis import databases as diagnosis
+from realtime.diagnosis import stores as redis_diagnosis
 from realtime.diagnosis.findings import Check
 
 Look = Callable[..., list[Finding]]
+LookAtRedis = Callable[[str], Finding]
 
 
 @pytest.fixture
@@ -41,5 +44,18 @@ def look_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, django_db_blocker: 
         for client in clients.values():
             client.close()
         return findings
+
+    return look
+
+
+@pytest.fixture
+def look_at_redis(monkeypatch: pytest.MonkeyPatch) -> LookAtRedis:
+    """Return a function that tells what is found of the Redis at a URL."""
+
+    def look(url: str) -> Finding:
+        with monkeypatch.context() as there:
+            there.setattr(redis_diagnosis, "ENV", replace(redis_diagnosis.ENV, redis=redis_url.parse(url)))
+            [finding] = examine([Check("redis", redis_diagnosis.redis_server)])
+        return finding
 
     return look
